@@ -1,0 +1,194 @@
+#include <assert.h>
+
+#include "broker/core/record.h"
+#include "broker/core/state.h"
+
+/* What the walk has found, to be compared with what the core believes. */
+struct sums {
+    uint64_t tasks;
+    uint64_t queued;
+    uint64_t running;
+    uint64_t finished;
+    uint64_t payload_bytes;
+    uint64_t result_bytes;
+    uint64_t record_bytes;
+    uint64_t sent_bytes;
+    uint64_t promised_tasks;
+    uint64_t promised_bytes;
+    uint64_t deadlines;
+};
+
+static void check_task(const struct core *core, const struct session *session, const struct task *task,
+                       struct sums *sums)
+{
+    assert(task->session == session);
+    assert(np_table_find(&session->tasks, task->seq) == task);
+    assert(task->node.next->previous == &task->node && task->node.previous->next == &task->node);
+    assert((task->data == NULL) == (task->size == 0));
+    assert(task->kind != NULL || task->state != TASK_QUEUED);
+    assert(task->kind == NULL || task->kind->lane->session == session);
+    assert(task->kind == NULL || task->seq <= session->received_seq);
+    assert(task->is_sent == false || task->state == TASK_FINISHED);
+    sums->tasks++;
+    sums->queued += task->state == TASK_QUEUED || task->state == TASK_RECOVERING;
+    sums->running += task->state == TASK_LEASED || task->state == TASK_CANCELLING;
+    sums->finished += task->state == TASK_FINISHED;
+    if (task->state == TASK_FINISHED) {
+        sums->result_bytes += task->size;
+    } else {
+        sums->payload_bytes += task->size;
+    }
+    if (task->is_sent) {
+        sums->sent_bytes += session_cost_of(task);
+    }
+    sums->record_bytes += task->extra != NULL ? task->extra->record_size : 0;
+    if (task->extra != NULL && task->extra->deadline_index != TASK_NO_DEADLINE) {
+        assert(core->deadlines.heap[task->extra->deadline_index] == task);
+        assert(task->state != TASK_FINISHED && task->state != TASK_CANCELLING);
+        sums->deadlines++;
+    }
+}
+
+static void check_lane(const struct session *session, const struct lane *lane)
+{
+    uint64_t count = 0;
+    uint64_t seq = 0;
+    assert(lane->session == session && lane->count > 0);
+    NP_LIST_EACH(node, &lane->tasks) {
+        const struct task *task = NP_CONTAINER(node, struct task, node);
+        assert(task->state == TASK_QUEUED && task->kind->lane == lane && task->seq > seq);
+        seq = task->seq;
+        count++;
+    }
+    assert(count == lane->count);
+    assert((lane->demand_index == LANE_NOT_WANTED) == session->is_paused);
+    assert(session->is_paused || lane->function->demand[lane->demand_index] == lane);
+    assert(lane->node.next == &session->lanes ||
+           NP_CONTAINER(lane->node.next, struct lane, node)->priority <= lane->priority);
+}
+
+static uint64_t list_length(const struct np_list *list)
+{
+    uint64_t length = 0;
+    NP_LIST_EACH(node, list) {
+        assert(node->next->previous == node);
+        length++;
+    }
+    return length;
+}
+
+static void check_session(const struct core *core, const struct session *session, struct sums *all)
+{
+    struct sums sums = {0};
+    size_t cursor = 0;
+    for (const struct task *task; (task = np_table_next(&session->tasks, &cursor)) != NULL;) {
+        check_task(core, session, task, &sums);
+    }
+    uint64_t in_lanes = 0;
+    NP_LIST_EACH(node, &session->lanes) {
+        const struct lane *lane = NP_CONTAINER(node, struct lane, node);
+        check_lane(session, lane);
+        in_lanes += lane->count;
+    }
+    assert(session_find(core, session->id) == session);
+    assert(sums.tasks == session->held && sums.tasks == session->tasks.count);
+    assert(sums.queued == session->queued && sums.queued == in_lanes + list_length(&session->recovering));
+    assert(sums.running == session->running && sums.finished == session->finished);
+    assert(sums.finished ==
+           list_length(&session->undelivered) + list_length(&session->sent) + list_length(&session->unclaimed));
+    assert(sums.payload_bytes == session->payload_bytes && sums.result_bytes == session->result_bytes);
+    assert(sums.record_bytes == session->record_bytes);
+    assert(sums.sent_bytes == session->sent_bytes);
+    uint64_t largest = core->config.max_payload + RECORD_MAX + SESSION_RESULT_OVERHEAD;
+    uint64_t bound = core->config.delivery_bytes > largest ? core->config.delivery_bytes : largest;
+    assert(session->sent_bytes <= bound);
+    assert(session->submitted_tasks <= session->granted_tasks && session->submitted_bytes <= session->granted_bytes);
+    assert(session->peer == NULL || session->peer->session == session);
+    assert(!np_list_is_empty(&session->detached_node) ==
+           (session->peer == NULL && !session->is_ending && !session->is_awaited));
+    sums.promised_tasks = session->granted_tasks - session->submitted_tasks;
+    sums.promised_bytes = session->granted_bytes - session->submitted_bytes;
+    uint64_t *to = (uint64_t *)all;
+    const uint64_t *from = (const uint64_t *)&sums;
+    for (size_t i = 0; i < sizeof sums / sizeof *to; i++) {
+        to[i] += from[i];
+    }
+}
+
+static uint64_t check_worker(const struct worker *worker)
+{
+    uint64_t held = 0;
+    uint64_t units = 0;
+    uint64_t bytes = 0;
+    NP_LIST_EACH(node, &worker->leases) {
+        const struct task *task = NP_CONTAINER(node, struct task, node);
+        assert(task->worker == worker && (task->state == TASK_LEASED || task->state == TASK_CANCELLING));
+        assert(task->attempt >= 1);
+        held++;
+        units += task->units;
+        bytes += task->size;
+    }
+    assert(worker->peer->worker == worker && worker->state != WORKER_GONE);
+    assert(held == worker->held && units == worker->held_units && bytes == worker->held_bytes);
+    bool has_room =
+        worker->state == WORKER_READY && !worker->is_blocked && units < (uint64_t)worker->slots * FUNCTION_SLOT_UNITS;
+    assert(has_room == (worker->heap_index != WORKER_NOT_IN_HEAP));
+    assert(!has_room || worker->fleet->heap[worker->heap_index] == worker);
+    assert((worker->state == WORKER_READY && held < worker->slots) == !np_list_is_empty(&worker->hungry_node));
+    return held;
+}
+
+static void check_functions(const struct core *core)
+{
+    size_t cursor = 0;
+    for (const struct function *function; (function = np_table_next(&core->functions.by_hash, &cursor)) != NULL;) {
+        for (; function != NULL; function = function->next) {
+            assert(function->references == function->lane_count + function->fleet_count);
+            assert((function->demand_count > 0) == !np_list_is_empty(&function->node));
+            for (size_t i = 0; i < function->demand_count; i++) {
+                const struct lane *lane = function->demand[i];
+                assert(lane->demand_index == i && lane->service <= lane->session->service);
+                assert(i == 0 || function->demand[(i - 1) / 2]->service <= lane->service);
+            }
+        }
+    }
+    NP_LIST_EACH(node, &core->fleets) {
+        const struct fleet *fleet = NP_CONTAINER(node, struct fleet, node);
+        for (size_t i = 1; i < fleet->heap_count; i++) {
+            assert(!worker_is_less_loaded(fleet->heap[i], fleet->heap[(i - 1) / 2]));
+        }
+    }
+}
+
+void core_check(const struct core *core)
+{
+    struct sums sums = {0};
+    NP_LIST_EACH(node, &core->all_sessions) {
+        check_session(core, NP_CONTAINER(node, struct session, node), &sums);
+    }
+    uint64_t held = 0;
+    uint64_t workers = 0;
+    uint64_t slots = 0;
+    NP_LIST_EACH(node, &core->workers) {
+        const struct worker *worker = NP_CONTAINER(node, struct worker, node);
+        held += check_worker(worker);
+        slots += worker->slots;
+        workers++;
+    }
+    const struct core_stats *stats = &core->stats;
+    assert(held == sums.running && workers == stats->workers && slots == stats->slots);
+    assert(sums.tasks == core->held && sums.queued == stats->queued && sums.running == stats->running);
+    assert(sums.finished == stats->undelivered);
+    assert(sums.payload_bytes + sums.result_bytes + sums.record_bytes == stats->memory_bytes);
+    assert(sums.promised_tasks == core->promised_tasks && sums.promised_bytes == core->promised_bytes);
+    assert(sums.deadlines == core->deadlines.count);
+    for (size_t i = 1; i < core->deadlines.count; i++) {
+        assert(core->deadlines.heap[(i - 1) / 2]->extra->deadline_ns <= core->deadlines.heap[i]->extra->deadline_ns);
+    }
+    /* The bounds of the broker as a whole: each client may go beyond them by its floor alone. */
+    uint64_t sessions = list_length(&core->all_sessions);
+    assert(core->held + core->promised_tasks <= core->config.max_tasks + sessions * SESSION_FLOOR_TASKS);
+    assert(sums.payload_bytes + core->promised_bytes <=
+           core->config.max_memory + sessions * core->config.max_payload);
+    check_functions(core);
+}

@@ -1,0 +1,218 @@
+#include "broker/core/client.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/core/lease.h"
+#include "broker/core/recovery.h"
+#include "broker/core/state.h"
+
+#define EXPIRY_MAX_MS (UINT64_C(1000) * 60 * 60 * 24 * 365) /* a year: longer is no expiry worth keeping */
+
+/* What all tasks of one Submit have in common while it is taken in. */
+struct intake {
+    struct core *core;
+    struct session *session;
+    struct kind *kind;
+    struct np_message *message;
+    const Np__Submit *submit;
+    bool is_unserved; /* no worker has the function, and there are workers */
+    int64_t now;
+};
+
+/* The seqs ascend, what is new is within the credit, and no payload is too large. Closes the peer otherwise. */
+static bool is_acceptable(struct core *core, struct peer *peer, const Np__Submit *submit)
+{
+    const struct session *session = peer->session;
+    uint64_t tasks = 0;
+    uint64_t bytes = 0;
+    uint64_t last = 0;
+    for (size_t i = 0; i < submit->n_seqs; i++) {
+        if (submit->seqs[i] <= last) {
+            peer_close(core, peer, NETPOOL_PROTOCOL, "seqs of a submission do not ascend from 1");
+            return false;
+        }
+        last = submit->seqs[i];
+        if (submit->sizes[i] > core->config.max_payload) {
+            peer_close(core, peer, NETPOOL_PROTOCOL, "payload of %u bytes is above the limit of %llu",
+                       submit->sizes[i], (unsigned long long)core->config.max_payload);
+            return false;
+        }
+        if (last > session->received_seq) {
+            tasks++;
+            bytes += submit->sizes[i];
+        }
+    }
+    if (session->submitted_tasks + tasks > session->granted_tasks ||
+        session->submitted_bytes + bytes > session->granted_bytes) {
+        peer_close(core, peer, NETPOOL_PROTOCOL, "submitted beyond the credit of %llu tasks and %llu bytes",
+                   (unsigned long long)session->granted_tasks, (unsigned long long)session->granted_bytes);
+        return false;
+    }
+    return true;
+}
+
+static int64_t expiry_deadline(const struct intake *intake)
+{
+    uint64_t ms = intake->submit->expiry_ms;
+    return intake->now + (int64_t)(ms > EXPIRY_MAX_MS ? EXPIRY_MAX_MS : ms) * NP_NS_PER_MS;
+}
+
+/* Links a new task into the session and gives it its first state. */
+static void begin(const struct intake *intake, struct task *task)
+{
+    struct core *core = intake->core;
+    struct session *session = intake->session;
+    intake->kind->references++;
+    task->submitted_ns = intake->now;
+    session->held++;
+    core->held++;
+    session_add_bytes(core, session, task->size, false);
+    if (intake->submit->resumed && (core->is_recovering || intake->kind->at_most_once)) {
+        task_begin(core, task, TASK_RECOVERING, NULL);
+        if (!core->is_recovering) {
+            recovery_task_over(core, task);
+        }
+        return;
+    }
+    task_begin(core, task, TASK_QUEUED, NULL);
+    if (intake->is_unserved) {
+        task_finish(core, task, TASK_UNSERVED, NETPOOL_NO_SUCH_FUNCTION);
+    }
+}
+
+static uint64_t first_item_of(const Np__Submit *submit, size_t row)
+{
+    return submit->n_first_items > 0 ? submit->first_items[row] : 0;
+}
+
+/* False when out of memory: nothing of it is left. */
+static bool take_task(const struct intake *intake, size_t row, const uint8_t *payload)
+{
+    uint64_t seq = intake->submit->seqs[row];
+    uint32_t size = intake->submit->sizes[row];
+    struct core *core = intake->core;
+    bool is_whole = intake->submit->n_seqs == 1 && size > TASK_INLINE_MAX;
+    uint8_t *owned = is_whole ? np_message_take_body(intake->message) : NULL;
+    if (is_whole && owned == NULL) {
+        return false;
+    }
+    struct task *task = task_new(intake->session, intake->kind, seq, payload, size, owned);
+    if (task == NULL) {
+        free(owned);
+        return false;
+    }
+    task->first_item = first_item_of(intake->submit, row);
+    if (intake->submit->expiry_ms > 0 &&
+        deadline_add(&core->deadlines, task, expiry_deadline(intake)) != NETPOOL_OK) {
+        goto failed;
+    }
+    if (np_table_put(&intake->session->tasks, seq, task) != NETPOOL_OK) {
+        goto failed;
+    }
+    begin(intake, task);
+    return true;
+
+failed:
+    deadline_remove(&core->deadlines, task);
+    free(task->extra);
+    free(owned != NULL ? owned : task->data != task->inlined ? task->data : NULL);
+    free(task);
+    return false;
+}
+
+static void take_all(const struct intake *intake, struct peer *peer)
+{
+    struct core *core = intake->core;
+    struct session *session = intake->session;
+    const uint8_t *payload = intake->message->body;
+    for (size_t i = 0; i < intake->submit->n_seqs; i++) {
+        uint64_t seq = intake->submit->seqs[i];
+        uint32_t size = intake->submit->sizes[i];
+        if (i + SESSION_ROWS_AHEAD < intake->submit->n_seqs) {
+            np_table_prefetch(&session->tasks, intake->submit->seqs[i + SESSION_ROWS_AHEAD]);
+        }
+        if (seq > session->received_seq) { /* else it is a repetition */
+            struct task *known = session->unclaimed_tasks > 0 ? np_table_find(&session->tasks, seq) : NULL;
+            bool is_taken = known != NULL
+                                ? recovery_claim(core, known, intake->kind, payload, size, intake->now,
+                                                 intake->submit->expiry_ms > 0 ? expiry_deadline(intake) : 0)
+                                : take_task(intake, i, payload);
+            if (!is_taken) {
+                peer_close(core, peer, NETPOOL_NO_MEMORY, "no memory for a task of %u bytes", size);
+                return;
+            }
+            if (known != NULL) {
+                known->first_item = first_item_of(intake->submit, i);
+            }
+            session->received_seq = seq;
+            session->submitted_tasks++;
+            session->submitted_bytes += size;
+            core->promised_tasks--;
+            core->promised_bytes -= size;
+        }
+        payload += size;
+    }
+}
+
+void client_submit(struct core *core, struct peer *peer, struct np_message *message, int64_t now)
+{
+    const Np__Submit *submit = message->envelope->submit;
+    struct session *session = peer->session;
+    if (submit->function[0] == '\0') {
+        peer_close(core, peer, NETPOOL_PROTOCOL, "submission without a function");
+        return;
+    }
+    if (!is_acceptable(core, peer, submit)) {
+        return;
+    }
+    struct kind *kind = kind_find(&core->functions, session, submit, core->config.max_attempts);
+    if (kind == NULL) {
+        peer_close(core, peer, NETPOOL_NO_MEMORY, "no memory for a submission");
+        return;
+    }
+    bool may_come_back = core->is_recovering && (submit->resumed || session->is_carried_over);
+    struct intake intake = {.core = core,
+                            .session = session,
+                            .kind = kind,
+                            .message = message,
+                            .submit = submit,
+                            .is_unserved =
+                                kind->lane->function->fleet_count == 0 && core->ready_workers > 0 && !may_come_back,
+                            .now = now};
+    take_all(&intake, peer);
+    core_touch(core, peer);
+}
+
+void client_cancel(struct core *core, struct peer *peer, struct np_message *message, int64_t now)
+{
+    (void)now;
+    const Np__Cancel *cancel = message->envelope->cancel;
+    for (size_t i = 0; i < cancel->n_seqs; i++) {
+        struct task *task = np_table_find(&peer->session->tasks, cancel->seqs[i]);
+        if (task != NULL && task->kind != NULL) { /* else its result has been acknowledged */
+            lease_cancel(core, task, TASK_CANCEL);
+        }
+    }
+}
+
+void client_acknowledge(struct core *core, struct peer *peer, struct np_message *message, int64_t now)
+{
+    (void)now;
+    const Np__Acknowledge *acknowledge = message->envelope->acknowledge;
+    for (size_t i = 0; i < acknowledge->n_seqs; i++) {
+        session_look_ahead(peer->session, acknowledge->seqs, acknowledge->n_seqs, i);
+        struct task *task = np_table_find(&peer->session->tasks, acknowledge->seqs[i]);
+        if (task == NULL) { /* a repetition */
+            continue;
+        }
+        if (task->state != TASK_FINISHED || task->kind == NULL) {
+            peer_close(core, peer, NETPOOL_PROTOCOL, "acknowledged task %llu, which is not finished",
+                       (unsigned long long)acknowledge->seqs[i]);
+            return;
+        }
+        task_destroy(core, task);
+    }
+    core_touch(core, peer);
+}

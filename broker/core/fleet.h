@@ -1,0 +1,42 @@
+/*
+ * A fleet: the connected workers that offer exactly the same functions, the ready ones with room in a heap, least
+ * loaded first. Most pools have one or two fleets, so a worker's change of load touches one heap, whatever it offers.
+ */
+#ifndef CORE_FLEET_H
+#define CORE_FLEET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/core/function.h"
+#include "broker/core/worker.h"
+
+struct fleet {
+    struct np_list node;         /* in core.fleets */
+    struct function **functions; /* ascending by address, no doubles */
+    size_t function_count;
+    struct worker **heap; /* ready and not full */
+    size_t heap_count;
+    size_t heap_capacity; /* >= members, so that joining the heap cannot fail */
+    size_t members;       /* connected workers, in any state */
+};
+
+/* Finds or makes the fleet of these function names and adds a member. NULL when out of memory. */
+struct fleet *fleet_join(struct np_list *fleets, struct functions *functions, char *const *names, size_t count);
+
+/* The worker must not be in the heap. Frees the fleet with its last member. */
+void fleet_leave(struct fleet *fleet, struct functions *functions);
+
+static inline struct worker *fleet_least_loaded(const struct fleet *fleet)
+{
+    return fleet->heap_count > 0 ? fleet->heap[0] : NULL;
+}
+
+bool fleet_has(const struct fleet *fleet, const struct function *function);
+
+void fleet_heap_insert(struct fleet *fleet, struct worker *worker);
+void fleet_heap_remove(struct fleet *fleet, struct worker *worker);
+/* The worker's load has changed. */
+void fleet_heap_update(struct fleet *fleet, struct worker *worker);
+
+#endif

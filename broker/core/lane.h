@@ -1,0 +1,66 @@
+/*
+ * Lanes: the queued tasks of one client, one function and one priority, in the order of their seqs. And kinds: what
+ * the tasks of a batch share, kept once.
+ */
+#ifndef CORE_LANE_H
+#define CORE_LANE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/core/function.h"
+#include "common/list.h"
+#include "netpool.pb-c.h"
+
+struct session;
+struct task;
+
+#define LANE_NOT_WANTED SIZE_MAX
+
+struct lane {
+    struct session *session;
+    struct function *function; /* one reference */
+    int32_t priority;
+    unsigned references;  /* kinds */
+    struct np_list tasks; /* queued ones, by seq */
+    uint64_t count;
+    struct np_list node;         /* in session.lanes while it has tasks: by priority, highest first */
+    struct np_list express_node; /* in session.express_lanes, for a few of those */
+    size_t demand_index;         /* in function.demand, or LANE_NOT_WANTED */
+    uint64_t service;            /* the session's service when it was last looked at: orders function.demand */
+    struct task *hint;           /* where the last task was inserted out of order, or NULL */
+};
+
+struct kind {
+    struct lane *lane;   /* one reference */
+    unsigned references; /* tasks, and session.kinds */
+    unsigned max_attempts;
+    uint64_t timeout_ms;
+    uint64_t expiry_ms;
+    uint32_t item_in_size;
+    uint32_t item_out_size;
+    bool at_most_once;
+};
+
+/* The kind of a batch, borrowed from session.kinds; NULL when out of memory. */
+struct kind *kind_find(struct functions *functions, struct session *session, const Np__Submit *submit,
+                       unsigned default_attempts);
+void kind_release(struct functions *functions, struct kind *kind);
+
+/* Frees the lane with the last reference. */
+void lane_release(struct functions *functions, struct lane *lane);
+
+/* May the two stand in one Assign? */
+bool kind_is_alike(const struct kind *a, const struct kind *b);
+
+/* Inserts by seq: at the end in the usual case. */
+void lane_insert(struct functions *functions, struct lane *lane, struct task *task);
+void lane_remove(struct lane *lane, struct task *task);
+struct task *lane_front(const struct lane *lane);
+
+/* All lanes of a session join or leave the demand for their functions. */
+void lanes_pause(struct session *session);
+void lanes_resume(struct functions *functions, struct session *session);
+
+#endif

@@ -1,0 +1,350 @@
+#include "broker/core/lease.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/core/record.h"
+#include "broker/core/state.h"
+
+void lease_assign(struct core *core, struct task *task, struct worker *worker, int64_t now)
+{
+    task->attempt++;
+    if (task->attempt > 1) {
+        core->stats.retried++;
+    }
+    task->queue_ns = (uint64_t)(now - task->submitted_ns);
+    if (task->extra != NULL) {
+        task->extra->held_epoch = 0;
+        task->extra->last_loss = UINT32_MAX;
+    }
+    worker->is_barren = false;
+    task_move(core, task, TASK_ASSIGN, TASK_LEASED, worker);
+    if (worker->unsent == NULL) {
+        worker->unsent = task;
+        core_touch(core, worker->peer);
+    }
+}
+
+static bool is_leased(const struct task *task)
+{
+    return task->state == TASK_LEASED || task->state == TASK_CANCELLING;
+}
+
+/* Does the row name the current lease, and does this worker hold it? */
+static bool is_holder(const struct core *core, const struct task *task, const struct worker *worker, uint32_t attempt,
+                      uint64_t epoch)
+{
+    return is_leased(task) && task->worker == worker && task->attempt == attempt &&
+           (epoch == core->config.epoch || (task->extra != NULL && task->extra->held_epoch == epoch));
+}
+
+/* A row that does not name its sender's lease: late if the sender may have held it, refused if it never can have.
+ * What is finished, withdrawn or of an earlier epoch was somebody's once; the attempt tells the rest. */
+static void drop_row(struct core *core, const struct worker *worker, const struct task *task, uint64_t seq,
+                     uint32_t attempt, uint64_t epoch)
+{
+    bool is_late = task == NULL || epoch != core->config.epoch || task->state == TASK_FINISHED ||
+                   (is_leased(task) ? attempt < task->attempt : attempt <= task->attempt);
+    if (is_late) {
+        core->stats.late++;
+        return;
+    }
+    core->stats.refused++;
+    core_log(core, NP_LOG_WARNING,
+             "worker %s (%s): result of task %llu, attempt %u refused: it does not hold the lease",
+             worker->origin->name, worker->peer->address, (unsigned long long)seq, attempt);
+}
+
+static netpool_status cancel_status(const struct task *task)
+{
+    return task->is_expired ? NETPOOL_DEADLINE : NETPOOL_CANCELLED;
+}
+
+/* A task that its client has not submitted again: it starts afresh when that happens. */
+static void drop_unclaimed(struct core *core, struct task *task, enum task_event event)
+{
+    if (event == TASK_RETURN && task->state == TASK_LEASED) {
+        event = TASK_LOST;
+    }
+    task_drop_data(core, task);
+    task_move(core, task, event, TASK_FINISHED, NULL);
+    task->origin = NULL;
+    task_destroy(core, task);
+}
+
+static bool may_run_again(const struct task *task)
+{
+    return !task->kind->at_most_once && task->attempt < task->kind->max_attempts;
+}
+
+/* An attempt that ended with its executor. */
+static void take_crash(struct core *core, struct task *task, netpool_status status, uint32_t pid,
+                       const Np__Failure *failure)
+{
+    struct origin *origin = task->worker->origin;
+    bool is_only = task->kind->at_most_once || task->kind->max_attempts <= 1;
+    if (!is_only) {
+        record_attempt(core, task, status, origin, pid, failure, netpool_status_text(status));
+    }
+    if (may_run_again(task)) {
+        task_move(core, task, TASK_RESULT, TASK_QUEUED, NULL);
+        return;
+    }
+    if (failure != NULL) {
+        record_failure(core, task, failure);
+    }
+    task_finish(core, task, TASK_RESULT, is_only ? status : NETPOOL_POISON);
+    task->origin = origin;
+    origin->references++;
+    task->pid = pid;
+}
+
+struct row {
+    netpool_status status;
+    uint32_t size;
+    const uint8_t *data;
+    struct np_message *whole; /* its body is this result and worth taking over; or NULL */
+    uint64_t compute_ns;
+    uint32_t pid;
+    const Np__Failure *failure;
+};
+
+static const Np__Failure *find_failure(const Np__Results *results, size_t index)
+{
+    for (size_t i = 0; i < results->n_failures; i++) {
+        if (results->failures[i]->index == index) {
+            return results->failures[i];
+        }
+    }
+    return NULL;
+}
+
+/* False when out of memory: nothing has changed. */
+static bool finish_row(struct core *core, struct task *task, const struct row *row)
+{
+    struct worker *worker = task->worker;
+    netpool_status status = row->status;
+    if (task->kind == NULL && !core->is_recovering) {
+        core->stats.late++;
+        drop_unclaimed(core, task, TASK_RESULT);
+        return true;
+    }
+    if (task->state == TASK_CANCELLING && status == NETPOOL_CANCELLED) {
+        status = cancel_status(task);
+    }
+    uint8_t *owned = row->whole != NULL ? np_message_take_body(row->whole) : NULL;
+    if ((row->whole != NULL && owned == NULL) || !task_store_result(core, task, row->data, row->size, owned)) {
+        return false;
+    }
+    if (status == NETPOOL_OK) {
+        record_drop(core, task); /* what became of earlier attempts matters to nobody now */
+    } else if (row->failure != NULL) {
+        record_failure(core, task, row->failure);
+    }
+    if (task->kind != NULL && (status == NETPOOL_OK || status == NETPOOL_FAILED)) {
+        function_measure(task->kind->lane->function, row->compute_ns);
+    }
+    task_move(core, task, TASK_RESULT, TASK_FINISHED, NULL);
+    task->origin = worker->origin;
+    worker->origin->references++;
+    task->status = (uint8_t)status;
+    task->compute_ns = row->compute_ns;
+    task->pid = row->pid;
+    if (status == NETPOOL_OK) {
+        core->stats.done++;
+        worker->done++;
+    } else if (status == NETPOOL_CANCELLED) {
+        core->stats.cancelled++;
+    } else {
+        core->stats.failed++;
+        worker->failed++;
+    }
+    return true;
+}
+
+static bool take_row(struct core *core, struct worker *worker, struct task *task, const struct row *row)
+{
+    bool is_crash = row->status == NETPOOL_CRASHED || row->status == NETPOOL_OUT_OF_MEMORY;
+    if (!is_crash || task->state != TASK_LEASED) {
+        return finish_row(core, task, row);
+    }
+    worker->failed++;
+    if (task->kind == NULL) {
+        drop_unclaimed(core, task, TASK_RESULT);
+    } else {
+        take_crash(core, task, row->status, row->pid, row->failure);
+    }
+    return true;
+}
+
+static bool count_result_bytes(struct core *core, struct worker *worker, size_t size)
+{
+    worker->result_bytes += size;
+    if (worker->result_bytes > worker->credit_bytes) {
+        peer_close(core, worker->peer, NETPOOL_PROTOCOL, "results beyond the credit of %llu bytes",
+                   (unsigned long long)worker->credit_bytes);
+        return false;
+    }
+    uint64_t full = worker->result_bytes + core->config.max_payload + WORKER_CREDIT_SLACK;
+    if (full - worker->credit_bytes >= WORKER_CREDIT_SLACK / 2) {
+        worker->credit_bytes = full;
+        worker->credit_due = true;
+        core_touch(core, worker->peer);
+    }
+    return true;
+}
+
+/* A result that its client will not take fails its task instead of the client's link. */
+static bool is_too_large_for_client(const struct session *session, const struct row *row)
+{
+    return row->status == NETPOOL_OK && session->peer != NULL && row->size > session->peer->max_payload;
+}
+
+bool lease_results(struct core *core, struct worker *worker, struct np_message *message)
+{
+    const Np__Results *results = message->envelope->results;
+    if (results->session.len == 0) { /* well-formed only on its way to a client */
+        peer_close(core, worker->peer, NETPOOL_PROTOCOL, "results without a session");
+        return false;
+    }
+    if (!count_result_bytes(core, worker, message->body_size)) {
+        return false;
+    }
+    struct session *session = session_find(core, results->session.data);
+    const uint8_t *data = message->body;
+    bool is_alive = true;
+    for (size_t i = 0; i < results->n_seqs && is_alive; i++) {
+        struct row row = {.status = results->n_statuses > 0 ? (netpool_status)results->statuses[i] : NETPOOL_OK,
+                          .size = results->sizes[i],
+                          .data = data,
+                          .whole = results->n_seqs == 1 && results->sizes[0] > TASK_INLINE_MAX ? message : NULL,
+                          .compute_ns = results->n_compute_ns > i ? results->compute_ns[i] : 0,
+                          .pid = results->n_pids > i ? results->pids[i] : 0};
+        uint32_t attempt = results->n_attempts > 0 ? results->attempts[i] : 1;
+        data += row.size;
+        if (row.status > NETPOOL_POISON || row.size > core->config.max_payload) {
+            peer_close(core, worker->peer, NETPOOL_PROTOCOL, "a result has status %u and %u bytes",
+                       (unsigned)row.status, (unsigned)row.size);
+            is_alive = false;
+            break;
+        }
+        if (session != NULL) {
+            session_look_ahead(session, results->seqs, results->n_seqs, i);
+        }
+        struct task *task = session != NULL ? np_table_find(&session->tasks, results->seqs[i]) : NULL;
+        if (task == NULL || !is_holder(core, task, worker, attempt, results->epoch)) {
+            drop_row(core, worker, task, results->seqs[i], attempt, results->epoch);
+            continue;
+        }
+        Np__Failure too_large = NP__FAILURE__INIT;
+        char text[128];
+        if (is_too_large_for_client(session, &row)) {
+            (void)snprintf(text, sizeof text, "a result of %u bytes; the pool's limit is %llu", row.size,
+                           (unsigned long long)session->peer->max_payload);
+            too_large.message = text;
+            row = (struct row){.status = NETPOOL_TOO_LARGE,
+                               .data = row.data,
+                               .compute_ns = row.compute_ns,
+                               .pid = row.pid,
+                               .failure = &too_large};
+        } else if (row.status != NETPOOL_OK) {
+            row.failure = find_failure(results, i);
+        }
+        if (!take_row(core, worker, task, &row)) {
+            peer_close(core, worker->peer, NETPOOL_NO_MEMORY, "no memory for a result of %u bytes", row.size);
+            is_alive = false;
+        }
+    }
+    if (session != NULL) {
+        session_lease_ended(core, session);
+    }
+    return is_alive;
+}
+
+static void take_back(struct core *core, struct task *task)
+{
+    if (task->kind == NULL) {
+        drop_unclaimed(core, task, TASK_RETURN);
+    } else if (task->state == TASK_LEASED) {
+        task->attempt--;
+        task_move(core, task, TASK_RETURN, TASK_QUEUED, NULL);
+    } else {
+        task_finish(core, task, TASK_RETURN, cancel_status(task));
+    }
+}
+
+bool lease_returned(struct core *core, struct worker *worker, const Np__Returned *returned)
+{
+    struct session *session = returned->n_seqs > 0 ? session_find(core, returned->session.data) : NULL;
+    for (size_t i = 0; i < returned->n_seqs; i++) {
+        uint32_t attempt = returned->n_attempts > 0 ? returned->attempts[i] : 1;
+        struct task *task = session != NULL ? np_table_find(&session->tasks, returned->seqs[i]) : NULL;
+        if (task != NULL && is_leased(task) && task->worker == worker && task->attempt == attempt) {
+            take_back(core, task);
+            worker->withdrawn++;
+        }
+    }
+    if (session != NULL) {
+        session_lease_ended(core, session);
+    }
+    if (returned->end) {
+        worker_withdrawal_done(core, worker);
+    }
+    return true;
+}
+
+void lease_cancel(struct core *core, struct task *task, enum task_event event)
+{
+    switch (task_rule((enum task_state)task->state, event)) {
+    case TASK_TO_FINISHED_CANCELLED:
+    case TASK_TO_FINISHED_DEADLINE:
+        task_finish(core, task, event, event == TASK_EXPIRE ? NETPOOL_DEADLINE : NETPOOL_CANCELLED);
+        break;
+    case TASK_TO_CANCELLING:
+        task->is_expired = event == TASK_EXPIRE;
+        task_move(core, task, event, TASK_CANCELLING, NULL);
+        worker_revoke(core, task->worker, task->session->id, task->seq);
+        break;
+    case TASK_IGNORED:
+        break;
+    default:
+        assert(false && "cancel and expiry have a rule in every state they can meet");
+    }
+}
+
+static void settle(struct core *core, struct task *task, bool is_unstarted)
+{
+    if (task->kind == NULL) {
+        drop_unclaimed(core, task, TASK_LOST);
+        return;
+    }
+    if (task->state == TASK_CANCELLING) {
+        task_finish(core, task, TASK_LOST, cancel_status(task));
+        return;
+    }
+    if (is_unstarted && !task->kind->at_most_once) {
+        task->attempt--;
+        task_move(core, task, TASK_RETURN, TASK_QUEUED, NULL);
+        return;
+    }
+    record_attempt(core, task, NETPOOL_LOST, task->worker->origin, 0, NULL, "the worker was lost");
+    if (may_run_again(task)) {
+        task_move(core, task, TASK_LOST, TASK_QUEUED, NULL);
+    } else {
+        task_finish(core, task, TASK_LOST, NETPOOL_LOST);
+    }
+}
+
+void lease_settle_all(struct core *core, struct worker *worker, bool orderly, int64_t now)
+{
+    (void)now;
+    unsigned may_have_started = worker->slots;
+    NP_LIST_EACH(node, &worker->leases) {
+        struct task *task = NP_CONTAINER(node, struct task, node);
+        struct session *session = task->session;
+        settle(core, task, orderly && may_have_started == 0);
+        may_have_started -= may_have_started > 0;
+        session_lease_ended(core, session);
+    }
+}

@@ -1,0 +1,319 @@
+#include "broker/core/task.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/core/deadline.h"
+#include "broker/core/record.h"
+#include "broker/core/state.h"
+
+static const uint8_t rules[TASK_STATES][TASK_EVENTS] = {
+    [TASK_RECOVERING] = {[TASK_ASSIGN] = TASK_NEVER,
+                         [TASK_RESULT] = TASK_DROPPED,
+                         [TASK_LOST] = TASK_NEVER,
+                         [TASK_RETURN] = TASK_DROPPED,
+                         [TASK_CANCEL] = TASK_TO_FINISHED_CANCELLED,
+                         [TASK_EXPIRE] = TASK_TO_FINISHED_DEADLINE,
+                         [TASK_HOLD] = TASK_TO_LEASED,
+                         [TASK_RECOVER] = TASK_TO_QUEUED_OR_FINISHED,
+                         [TASK_UNSERVED] = TASK_NEVER},
+    [TASK_QUEUED] = {[TASK_ASSIGN] = TASK_TO_LEASED,
+                     [TASK_RESULT] = TASK_DROPPED,
+                     [TASK_LOST] = TASK_NEVER,
+                     [TASK_RETURN] = TASK_DROPPED,
+                     [TASK_CANCEL] = TASK_TO_FINISHED_CANCELLED,
+                     [TASK_EXPIRE] = TASK_TO_FINISHED_DEADLINE,
+                     [TASK_HOLD] = TASK_TO_LEASED,
+                     [TASK_RECOVER] = TASK_NEVER,
+                     [TASK_UNSERVED] = TASK_TO_FINISHED},
+    [TASK_LEASED] = {[TASK_ASSIGN] = TASK_NEVER,
+                     [TASK_RESULT] = TASK_TO_QUEUED_OR_FINISHED,
+                     [TASK_LOST] = TASK_TO_QUEUED_OR_FINISHED,
+                     [TASK_RETURN] = TASK_TO_QUEUED,
+                     [TASK_CANCEL] = TASK_TO_CANCELLING,
+                     [TASK_EXPIRE] = TASK_TO_CANCELLING,
+                     [TASK_HOLD] = TASK_DROPPED,
+                     [TASK_RECOVER] = TASK_NEVER,
+                     [TASK_UNSERVED] = TASK_NEVER},
+    [TASK_CANCELLING] = {[TASK_ASSIGN] = TASK_NEVER,
+                         [TASK_RESULT] = TASK_TO_FINISHED,
+                         [TASK_LOST] = TASK_TO_FINISHED_CANCELLED,
+                         [TASK_RETURN] = TASK_TO_FINISHED_CANCELLED,
+                         [TASK_CANCEL] = TASK_IGNORED,
+                         [TASK_EXPIRE] = TASK_NEVER,
+                         [TASK_HOLD] = TASK_DROPPED,
+                         [TASK_RECOVER] = TASK_NEVER,
+                         [TASK_UNSERVED] = TASK_NEVER},
+    [TASK_FINISHED] = {[TASK_ASSIGN] = TASK_NEVER,
+                       [TASK_RESULT] = TASK_DROPPED,
+                       [TASK_LOST] = TASK_NEVER,
+                       [TASK_RETURN] = TASK_DROPPED,
+                       [TASK_CANCEL] = TASK_IGNORED,
+                       [TASK_EXPIRE] = TASK_NEVER,
+                       [TASK_HOLD] = TASK_DROPPED,
+                       [TASK_RECOVER] = TASK_NEVER,
+                       [TASK_UNSERVED] = TASK_NEVER},
+};
+
+enum task_rule task_rule(enum task_state state, enum task_event event)
+{
+    return (enum task_rule)rules[state][event];
+}
+
+const char *task_state_name(enum task_state state)
+{
+    static const char *const names[TASK_STATES] = {"recovering", "queued", "leased", "cancelling", "finished"};
+    return names[state];
+}
+
+const char *task_event_name(enum task_event event)
+{
+    static const char *const names[TASK_EVENTS] = {"on assign",   "on result",        "on worker lost",
+                                                   "on returned", "on cancel",        "on expiry",
+                                                   "on held",     "on recovery over", "on no function"};
+    return names[event];
+}
+
+const char *task_rule_text(enum task_rule rule)
+{
+    static const char *const texts[] = {
+        [TASK_NEVER] = "-",
+        [TASK_IGNORED] = "ignored",
+        [TASK_DROPPED] = "dropped",
+        [TASK_TO_LEASED] = "leased",
+        [TASK_TO_QUEUED] = "queued",
+        [TASK_TO_CANCELLING] = "cancelling",
+        [TASK_TO_FINISHED] = "finished",
+        [TASK_TO_FINISHED_CANCELLED] = "finished (CANCELLED)",
+        [TASK_TO_FINISHED_DEADLINE] = "finished (DEADLINE)",
+        [TASK_TO_QUEUED_OR_FINISHED] = "queued, or finished",
+    };
+    return texts[rule];
+}
+
+static bool leads_to(enum task_rule rule, enum task_state next)
+{
+    switch (rule) {
+    case TASK_TO_LEASED:
+        return next == TASK_LEASED;
+    case TASK_TO_QUEUED:
+        return next == TASK_QUEUED;
+    case TASK_TO_CANCELLING:
+        return next == TASK_CANCELLING;
+    case TASK_TO_FINISHED:
+    case TASK_TO_FINISHED_CANCELLED:
+    case TASK_TO_FINISHED_DEADLINE:
+        return next == TASK_FINISHED;
+    case TASK_TO_QUEUED_OR_FINISHED:
+        return next == TASK_QUEUED || next == TASK_FINISHED;
+    case TASK_NEVER:
+    case TASK_IGNORED:
+    case TASK_DROPPED:
+        break;
+    }
+    return false;
+}
+
+static void enter(struct core *core, struct task *task, enum task_state state, struct worker *worker)
+{
+    struct session *session = task->session;
+    task->state = (uint8_t)state;
+    switch (state) {
+    case TASK_RECOVERING:
+        np_list_push_back(&session->recovering, &task->node);
+        session->queued++;
+        core->stats.queued++;
+        break;
+    case TASK_QUEUED:
+        session_wake(core, session);
+        lane_insert(&core->functions, task->kind->lane, task);
+        session->queued++;
+        core->stats.queued++;
+        break;
+    case TASK_LEASED:
+        worker_hold(core, worker, task);
+        session->running++;
+        core->stats.running++;
+        break;
+    case TASK_CANCELLING:
+        break;
+    case TASK_FINISHED:
+        deadline_remove(&core->deadlines, task);
+        session->finished++;
+        session->done++;
+        core->stats.undelivered++;
+        np_list_push_back(task->kind == NULL ? &session->unclaimed : &session->undelivered, &task->node);
+        core_touch_session(core, session);
+        break;
+    }
+}
+
+static void leave(struct core *core, struct task *task, enum task_state next)
+{
+    struct session *session = task->session;
+    switch ((enum task_state)task->state) {
+    case TASK_RECOVERING:
+        np_list_remove(&task->node);
+        session->queued--;
+        core->stats.queued--;
+        break;
+    case TASK_QUEUED:
+        lane_remove(task->kind->lane, task);
+        session->queued--;
+        core->stats.queued--;
+        break;
+    case TASK_LEASED:
+        if (next == TASK_CANCELLING) {
+            deadline_remove(&core->deadlines, task);
+            break;
+        }
+        /* fall through */
+    case TASK_CANCELLING:
+        if (next == TASK_QUEUED) {
+            task->worker->held_bytes -= task->size; /* otherwise task_drop_data has done it */
+        }
+        worker_let_go(core, task->worker, task);
+        session->running--;
+        core->stats.running--;
+        break;
+    case TASK_FINISHED:
+        np_list_remove(&task->node);
+        session->finished--;
+        core->stats.undelivered--;
+        break;
+    }
+}
+
+void task_begin(struct core *core, struct task *task, enum task_state state, struct worker *worker)
+{
+    assert(state == TASK_RECOVERING || state == TASK_QUEUED || state == TASK_LEASED);
+    enter(core, task, state, worker);
+}
+
+void task_move(struct core *core, struct task *task, enum task_event event, enum task_state next,
+               struct worker *worker)
+{
+    assert(leads_to(task_rule((enum task_state)task->state, event), next));
+    leave(core, task, next);
+    if (next == TASK_FINISHED && event != TASK_RESULT) {
+        task->origin = NULL;
+    }
+    enter(core, task, next, worker);
+}
+
+void task_finish(struct core *core, struct task *task, enum task_event event, netpool_status status)
+{
+    task_drop_data(core, task);
+    task_move(core, task, event, TASK_FINISHED, NULL);
+    task->status = (uint8_t)status;
+    task->compute_ns = 0;
+    task->pid = 0;
+    if (status == NETPOOL_CANCELLED) {
+        core->stats.cancelled++;
+    } else {
+        core->stats.failed++;
+    }
+}
+
+struct task *task_new(struct session *session, struct kind *kind, uint64_t seq, const uint8_t *payload, uint32_t size,
+                      uint8_t *owned)
+{
+    /* Small results find room where the payload was. */
+    const uint32_t least = 16;
+    uint32_t inlined = owned != NULL || size > TASK_INLINE_MAX ? 0 : size < least ? least : size;
+    struct task *task = malloc(sizeof *task + inlined);
+    if (task == NULL) {
+        return NULL;
+    }
+    memset(task, 0, sizeof *task);
+    np_list_init(&task->node);
+    if (owned == NULL && inlined == 0) {
+        owned = malloc(size);
+        if (owned == NULL) {
+            free(task);
+            return NULL;
+        }
+        memcpy(owned, payload, size);
+    } else if (owned == NULL && size > 0) {
+        memcpy(task->inlined, payload, size);
+    }
+    task->data = owned != NULL ? owned : size > 0 ? task->inlined : NULL;
+    task->seq = seq;
+    task->session = session;
+    task->kind = kind;
+    task->size = size;
+    task->inline_capacity = (uint16_t)inlined;
+    return task;
+}
+
+void task_drop_data(struct core *core, struct task *task)
+{
+    if (task->data != NULL && task->data != task->inlined) {
+        free(task->data);
+    }
+    task->data = NULL;
+    session_add_bytes(core, task->session, -(int64_t)task->size, task->state == TASK_FINISHED);
+    if (task->state == TASK_LEASED || task->state == TASK_CANCELLING) {
+        task->worker->held_bytes -= task->size;
+    }
+    task->size = 0;
+}
+
+bool task_store_result(struct core *core, struct task *task, const uint8_t *data, uint32_t size, uint8_t *owned)
+{
+    if (owned == NULL && size > task->inline_capacity) {
+        owned = malloc(size);
+        if (owned == NULL) {
+            return false;
+        }
+        memcpy(owned, data, size);
+    }
+    task_drop_data(core, task);
+    if (owned == NULL && size > 0) {
+        memcpy(task->inlined, data, size);
+    }
+    task->data = owned != NULL ? owned : size > 0 ? task->inlined : NULL;
+    task->size = size;
+    session_add_bytes(core, task->session, size, true);
+    return true;
+}
+
+struct task_extra *task_need_extra(struct task *task)
+{
+    if (task->extra == NULL) {
+        task->extra = calloc(1, sizeof *task->extra);
+        if (task->extra != NULL) {
+            task->extra->deadline_index = TASK_NO_DEADLINE;
+            task->extra->last_loss = UINT32_MAX;
+        }
+    }
+    return task->extra;
+}
+
+void task_destroy(struct core *core, struct task *task)
+{
+    assert(task->state != TASK_LEASED && task->state != TASK_CANCELLING);
+    deadline_remove(&core->deadlines, task);
+    if (task->is_sent) {
+        task->session->sent_bytes -= session_cost_of(task);
+    }
+    record_drop(core, task);
+    task_drop_data(core, task);
+    leave(core, task, TASK_FINISHED);
+    if (task->state == TASK_FINISHED && task->origin != NULL) {
+        origin_release(task->origin);
+    }
+    free(task->extra);
+    if (task->kind != NULL) {
+        kind_release(&core->functions, task->kind);
+    } else {
+        task->session->unclaimed_tasks--;
+    }
+    void *found = np_table_take(&task->session->tasks, task->seq);
+    assert(found == task);
+    (void)found;
+    task->session->held--;
+    core->held--;
+    free(task);
+}

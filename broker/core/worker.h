@@ -1,0 +1,115 @@
+/*
+ * A worker session: from WELCOME until its link is gone. What it holds, how loaded it is, and what is to be sent to
+ * it.
+ */
+#ifndef CORE_WORKER_H
+#define CORE_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/core/core.h"
+#include "broker/core/function.h"
+#include "common/list.h"
+
+struct core;
+struct fleet;
+struct peer;
+struct task;
+
+enum worker_state { WORKER_JOINING, WORKER_READY, WORKER_DRAINING, WORKER_GONE };
+#define WORKER_STATES 4
+
+enum worker_event { WORKER_HELD, WORKER_SAYS_READY, WORKER_RESULTS, WORKER_RETURNED, WORKER_DRAIN, WORKER_LOST };
+#define WORKER_EVENTS 6
+
+/* The next state, or -1: the worker has broken the protocol. */
+int worker_next(enum worker_state state, enum worker_event event);
+const char *worker_state_name(enum worker_state state);
+
+#define WORKER_NOT_IN_HEAP SIZE_MAX
+
+/* Whose results these are: outlives the worker as long as a result names it. */
+struct origin {
+    unsigned references;
+    char name[NP_NAME_MAX + 1];
+    char host[NP_NAME_MAX + 1];
+};
+
+/* Tasks that it is to be told to drop. */
+struct revocation {
+    uint8_t session[NP_SESSION_SIZE];
+    uint64_t seq;
+};
+
+struct worker {
+    struct peer *peer;
+    struct fleet *fleet;
+    struct origin *origin;
+    enum worker_state state;
+    struct np_list node;         /* in core.workers */
+    uint8_t id[NP_SESSION_SIZE]; /* its session */
+    unsigned slots;
+    uint64_t window_bytes;
+    size_t heap_index; /* in fleet.heap, or WORKER_NOT_IN_HEAP */
+
+    struct np_list leases; /* of tasks, in order of assignment */
+    uint64_t held;         /* their number */
+    uint64_t held_units;   /* their estimated work */
+    uint64_t held_bytes;   /* their payloads */
+    struct task *unsent;   /* first lease that is not on its way yet, or NULL */
+    bool is_blocked;       /* the next payload did not fit its window: waits for room */
+
+    struct np_list hungry_node;  /* in core.hungry while ready with a free slot */
+    struct np_list surplus_node; /* in core.surplus while it holds more than its slots and may be asked */
+    uint32_t withdrawing;        /* tasks asked back in the Withdraw that is not answered yet; 0: none */
+    uint32_t withdraw_due;       /* to be asked with the next flush */
+    uint32_t withdrawn;          /* tasks given back so far in answer to it */
+    bool is_barren;              /* had nothing to give back: asked again after it was given more */
+
+    struct revocation *revocations;
+    size_t revocation_count;
+    size_t revocation_capacity;
+
+    uint64_t result_bytes; /* received since WELCOME */
+    uint64_t credit_bytes; /* granted since WELCOME */
+    bool credit_due;
+    uint64_t done;
+    uint64_t failed;
+};
+
+/* Has the share of its capacity that `a` holds more left than `b`? */
+static inline bool worker_is_less_loaded(const struct worker *a, const struct worker *b)
+{
+    return a->held_units * b->slots < b->held_units * a->slots;
+}
+
+/* A worker that has said a correct HELLO. NULL when out of memory. */
+struct worker *worker_new(struct core *core, struct peer *peer, const Np__Hello *hello);
+
+/* Its link is gone: all leases are settled, and it is freed. `orderly`: it has said GOODBYE. */
+void worker_end(struct core *core, struct worker *worker, bool orderly, int64_t now);
+
+/* False: the worker has broken the protocol. */
+bool worker_handle(struct core *core, struct worker *worker, enum worker_event event);
+
+/* The lease begins and ends; called by task_move. */
+void worker_hold(struct core *core, struct worker *worker, struct task *task);
+void worker_let_go(struct core *core, struct worker *worker, struct task *task);
+
+/* The answer to its Withdraw is complete. */
+void worker_withdrawal_done(struct core *core, struct worker *worker);
+
+/* Asks `count` tasks back with the next flush. */
+void worker_withdraw(struct core *core, struct worker *worker, uint32_t count);
+
+/* Does a payload of this size fit its window? If not, the worker waits until something of what it holds is done. */
+bool worker_fits(struct core *core, struct worker *worker, uint32_t size);
+
+/* It is to drop that task. A worker that cannot be told is closed (out of memory). */
+void worker_revoke(struct core *core, struct worker *worker, const uint8_t *session_id, uint64_t seq);
+
+void origin_release(struct origin *origin);
+
+#endif

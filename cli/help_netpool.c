@@ -1,0 +1,50 @@
+#include <stddef.h>
+
+#include "cli/command.h"
+
+const char *const help_netpool[] = {
+    "NAME\n"
+    "    netpool - a task pool, on this machine or on a cluster\n"
+    "\n"
+    "SYNOPSIS\n"
+    "    netpool COMMAND [OPTION]... [ARGUMENT]...\n"
+    "\n"
+    "COMMANDS\n"
+    "    map      apply a function to every line of a file or of standard input\n"
+    "    up       start a broker and workers on this host, over TLS\n"
+    "    status   show what a pool has and does\n"
+    "    ca       make a certificate authority, issue and revoke certificates\n"
+    "    help     this text; `netpool help COMMAND` is `netpool COMMAND --help`\n"
+    "\n"
+    "OPTIONS\n"
+    "    -h, --help      this text\n"
+    "    -V, --version   the version\n"
+    "\n",
+    "POOLS\n"
+    "    A pool is named by a URL, in --url or NETPOOL_URL:\n"
+    "\n"
+    "    local, local:N      worker processes beside the program, one a core or N (the default)\n"
+    "    threads:N           N threads of the program\n"
+    "    ipc://PATH          a broker of this host\n"
+    "    tls://HOST[:PORT]   a broker anywhere, certificates on both sides; PORT is 4747 if not\n"
+    "                        given\n"
+    "\n"
+    "EXIT STATUS\n"
+    "    0   done\n"
+    "    1   a task failed, or a result could not be written\n"
+    "    2   usage: a wrong option or URL, an unreadable FILE, a module that does not load\n"
+    "    3   the pool is unreachable or refused this program\n"
+    "    A command that is ended by a signal ends by that signal (128 + its number in a shell).\n"
+    "\n",
+    "ENVIRONMENT\n"
+    "    NETPOOL_URL     the pool, where --url is not given\n"
+    "    NETPOOL_CA      PEM file with the authority that the broker's certificate comes from\n"
+    "    NETPOOL_CERT    PEM file with the certificate of this program\n"
+    "    NETPOOL_KEY     PEM file with its key; nobody else may be able to read it\n"
+    "\n"
+    "EXAMPLES\n"
+    "    netpool map --module primes.so factorize numbers.txt\n"
+    "    netpool up --module primes.so -- netpool map factorize numbers.txt\n"
+    "    netpool status --url tls://broker.example:4747\n",
+    NULL,
+};

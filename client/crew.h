@@ -1,0 +1,81 @@
+/*
+ * A crew: the threads of a `threads:N` pool. It takes jobs and gives back outcomes; the protocol is
+ * backend_threads.c's.
+ *
+ * A thread cannot be killed. So a job whose deadline passes, or that is cancelled and does not return within its
+ * grace, is *answered* without it: its outcome is given back, and what the function returns later is dropped. Threads
+ * that never return outlive the crew and are left behind.
+ */
+#ifndef NP_CREW_H
+#define NP_CREW_H
+
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buffer.h"
+#include "common/list.h"
+#include "common/netpool_status.h"
+#include "proto/limits.h"
+#include "worker/call.h"
+
+struct crew;
+
+enum crew_job_state { CREW_WAITING, CREW_RUNNING, CREW_DONE };
+
+struct crew_job {
+    /* what is to be done */
+    uint8_t session[NP_SESSION_SIZE];
+    uint64_t seq;
+    unsigned attempt;
+    uint64_t timeout_ms;         /* 0 = none */
+    struct call_request request; /* its input points to `input` */
+
+    /* what came of it; once it is given back by crew_take */
+    netpool_status status;
+    uint64_t failed_item;
+    uint64_t compute_ns;
+    struct np_buffer result; /* owned */
+    char *message;           /* owned; NULL: none */
+
+    /* private */
+    struct np_list node;
+    enum crew_job_state state;
+    struct call_state call_state;
+    int64_t answer_at; /* ns; NP_NEVER: when it returns */
+    bool is_cancelled;
+    bool is_answered; /* given back already; the thread frees what it returns */
+    alignas(16) uint8_t input[];
+};
+
+/* `wake` is called from the crew's threads when crew_take has something. All signals are blocked in them. */
+NETPOOL_MUST_CHECK netpool_status crew_new(struct crew **out, unsigned size, void (*wake)(void *context),
+                                           void *context, netpool_error *error);
+
+/* Ends the threads. What does not end within the grace is left behind (`wake` is not called any more). */
+void crew_destroy(struct crew **crew, int64_t grace_ns);
+
+/* NULL when out of memory; input is copied. */
+struct crew_job *crew_job_new(const void *input, size_t input_size);
+void crew_job_free(struct crew_job *job);
+
+/* Takes the job over. */
+void crew_add(struct crew *crew, struct crew_job *job);
+
+/* The next finished job, now the caller's, in order of completion; NULL: none. */
+struct crew_job *crew_take(struct crew *crew);
+
+/* Waiting jobs of that name are finished as CANCELLED; running ones are told and answered after `grace_ns`. False: no
+ * such job here. */
+bool crew_cancel(struct crew *crew, const uint8_t session[NP_SESSION_SIZE], uint64_t seq, int64_t now,
+                 int64_t grace_ns);
+
+/* A waiting job, the last one first, now the caller's; NULL: none waits. */
+struct crew_job *crew_withdraw(struct crew *crew);
+
+/* Answers what is due. */
+void crew_tick(struct crew *crew, int64_t now);
+int64_t crew_deadline(struct crew *crew);
+
+#endif

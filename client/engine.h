@@ -1,0 +1,74 @@
+/*
+ * The engine of one open pool: an event loop over its session and backend, and who runs it. Whoever runs it *leads*:
+ * the engine's own I/O thread, or a caller that waits for a result anyway and saves the hop between threads. Session,
+ * backend and reactor belong to the leader; API calls reach them through requests.
+ *
+ * The I/O thread hands the lead to a caller when that caller is the only one that waits. When callers stop waiting it
+ * takes the lead back, at once when somebody else sleeps, else within a millisecond.
+ */
+#ifndef NP_ENGINE_H
+#define NP_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/backend.h"
+#include "client/dialogue.h"
+#include "client/event.h"
+#include "transport/reactor.h"
+
+struct engine;
+
+/* Something to be done by the leader; embedded in what it is about. */
+struct engine_request {
+    struct engine_request *next; /* private */
+    void (*run)(struct engine_request *request, struct dialogue *dialogue, int64_t now);
+};
+
+/* Takes the backend over (destroyed with the engine, and also when this fails). The session's status callback and its
+ * context are the caller's. */
+NETPOOL_MUST_CHECK netpool_status engine_new(struct engine **out, const struct dialogue_config *config,
+                                             struct backend *backend, netpool_error *error);
+
+/* Starts the backend, then the I/O thread with all signals blocked, and waits until the pool is usable. */
+NETPOOL_MUST_CHECK netpool_status engine_start(struct engine *engine, netpool_error *error);
+
+/* Ends the thread and the backend. Before that it waits for all tasks, or with `cancel` ends them. Requests posted
+ * later are refused. */
+void engine_stop(struct engine *engine, bool cancel);
+
+/* Stopped, or never started. */
+void engine_destroy(struct engine **engine);
+
+/* Queues a request; they run in the order of the calls of one thread. False: stopped, it will not run. */
+NETPOOL_MUST_CHECK bool engine_post(struct engine *engine, struct engine_request *request);
+
+/* The leader is to look again soon. Any thread. */
+void engine_wake(struct engine *engine);
+
+/* Waits until the event is past the ticket (true) or the deadline has passed (false). `may_lead`: this thread may run
+ * the loop meanwhile. */
+bool engine_wait(struct engine *engine, struct event *event, uint32_t ticket, int64_t deadline, bool may_lead);
+
+/* ---- for the backend, on the leader */
+
+struct reactor *engine_reactor(struct engine *engine);
+struct dialogue *engine_dialogue(struct engine *engine);
+
+/* The pool is usable. Repeats are harmless. */
+void engine_opened(struct engine *engine);
+
+/* The pool is not usable any more: what is outstanding and whatever comes ends with this. */
+void engine_fail(struct engine *engine, netpool_status status, const char *reason);
+
+/* What is outstanding ends with this; what comes later may do better. */
+void engine_give_up(struct engine *engine, netpool_status status, const char *reason, int64_t now);
+
+/* From now on only the I/O thread may lead (it has to do something that may block), until told otherwise. */
+void engine_reserve_lead(struct engine *engine, bool reserved);
+
+/* Executors of the pool, as far as known; 0: unknown. */
+unsigned engine_slots(const struct engine *engine);
+void engine_set_slots(struct engine *engine, unsigned slots);
+
+#endif

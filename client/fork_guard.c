@@ -1,0 +1,39 @@
+#include "client/fork_guard.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+void fork_guard_init(struct fork_guard *guard)
+{
+    *guard = (struct fork_guard){.pid = getpid()};
+    char *page = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        return;
+    }
+    if (madvise(page, page_size(), MADV_WIPEONFORK) != 0) {
+        munmap(page, page_size());
+        return;
+    }
+    *page = 1;
+    guard->mark = page;
+}
+
+void fork_guard_fini(struct fork_guard *guard)
+{
+    if (guard->mark != NULL) {
+        munmap((void *)(uintptr_t)guard->mark, page_size());
+        guard->mark = NULL;
+    }
+}
+
+bool fork_guard_is_child(const struct fork_guard *guard)
+{
+    return guard->mark != NULL ? *guard->mark == 0 : getpid() != guard->pid;
+}

@@ -1,0 +1,23 @@
+/* Knows whether this process is the one that made it, without a system call: its mark lies in a page that a fork
+ * wipes. */
+#ifndef NP_FORK_GUARD_H
+#define NP_FORK_GUARD_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "common/netpool_status.h"
+
+struct fork_guard {
+    const volatile char
+        *mark; /* a page of its own; NULL where the kernel cannot wipe pages: then `pid` is compared */
+    pid_t pid;
+};
+
+/* Cannot fail: there is always the pid. */
+void fork_guard_init(struct fork_guard *guard);
+void fork_guard_fini(struct fork_guard *guard);
+
+bool fork_guard_is_child(const struct fork_guard *guard);
+
+#endif

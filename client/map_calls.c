@@ -1,0 +1,193 @@
+/* netpool_map and netpool_map_bytes: their arguments, and where items come from and results go. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/map.h"
+#include "client/reply.h"
+#include "common/error.h"
+
+/* Bytes of a chunk, in or out: large enough to make its way cheap, small enough to be spread over executors. */
+#define CHUNK_BYTES_MAX ((size_t)1 << 20)
+/* Executors assumed where the pool has not told. */
+enum { SLOTS_UNKNOWN = 8 };
+
+static netpool_bytes array_input(const struct map *map, size_t first, size_t count)
+{
+    return (netpool_bytes){.data = (const char *)map->in + first * map->in_size, .size = count * map->in_size};
+}
+
+static netpool_status array_keep(struct map *map, size_t first, size_t count, const struct np_outcome *outcome,
+                                 const char **reason)
+{
+    if (outcome->size != count * map->out_size) {
+        *reason = "the result of a block has not the size of its items";
+        return NETPOOL_PROTOCOL;
+    }
+    if (outcome->size > 0) {
+        memcpy((char *)map->out + first * map->out_size, outcome->data, outcome->size);
+    }
+    return NETPOOL_OK;
+}
+
+static const struct map_operations array_operations = {.input = array_input, .keep = array_keep};
+
+static netpool_bytes bytes_input(const struct map *map, size_t first, size_t count)
+{
+    (void)count; /* always 1 */
+    return ((const netpool_bytes *)map->in)[first];
+}
+
+static netpool_status bytes_keep(struct map *map, size_t first, size_t count, const struct np_outcome *outcome,
+                                 const char **reason)
+{
+    (void)count;
+    netpool_bytes *out = (netpool_bytes *)map->out + first;
+    if (outcome->size == 0) {
+        return NETPOOL_OK;
+    }
+    out->data = reply_take_bytes(outcome);
+    if (out->data == NULL) {
+        *reason = "no memory for a result";
+        return NETPOOL_NO_MEMORY;
+    }
+    out->size = outcome->size;
+    return NETPOOL_OK;
+}
+
+static const struct map_operations bytes_operations = {.input = bytes_input, .keep = bytes_keep};
+
+static unsigned slots_of(const struct netpool *pool)
+{
+    unsigned slots = engine_slots(pool->engine);
+    return slots > 0 ? slots : SLOTS_UNKNOWN;
+}
+
+static netpool_status check_map(struct map *map, netpool *pool, const char *function,
+                                const netpool_map_options *options, netpool_error *error)
+{
+    netpool_status status = pool_check_submit(pool, error);
+    if (status == NETPOOL_OK) {
+        status = options_check_function(function, error);
+    }
+    for (size_t i = 0; status == NETPOOL_OK && i < sizeof options->reserved / sizeof options->reserved[0]; i++) {
+        if (options->reserved[i] != 0) {
+            status = np_error_set(error, NETPOOL_INVALID, "netpool_map_options: reserved fields must be zero");
+        }
+    }
+    if (status == NETPOOL_OK && map->count > 0 && (map->in == NULL || (map->out == NULL && map->out_size > 0))) {
+        status =
+            np_error_set(error, NETPOOL_INVALID, "%s array is NULL", map->in == NULL ? "the input" : "the output");
+    }
+    if (status == NETPOOL_OK) {
+        status = options_of_task(&map->kind, &options->task, error);
+    }
+    if (status == NETPOOL_OK) {
+        map->pool = pool;
+        map->kind.function = names_keep(&pool->names, function);
+        if (map->kind.function == NULL) {
+            status = np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
+        }
+    }
+    return status;
+}
+
+static netpool_status run(struct map *map, const netpool_map_options *options, netpool_error *error)
+{
+    pool_retain(map->pool);
+    netpool_status status = map_run(map);
+    pool_release(map->pool);
+    if (status != NETPOOL_OK) {
+        const netpool_failure *failure = &map->failure;
+        (void)np_error_set(error, status, "item %llu: %s: %s%s%s", (unsigned long long)failure->item,
+                           failure->function, failure->message, failure->worker[0] != '\0' ? " on worker " : "",
+                           failure->worker);
+        if (options->failure != NULL) {
+            *options->failure = *failure;
+        }
+    }
+    return status;
+}
+
+static netpool_status check_item_sizes(const struct map *map, size_t chunk, netpool_error *error)
+{
+    uint64_t limit = map->pool->settings.max_payload;
+    size_t items = chunk > 0 && chunk < map->count ? chunk : chunk > 0 ? map->count : 1;
+    if (map->in_size == 0) {
+        return np_error_set(error, NETPOOL_INVALID, "in_size is 0");
+    }
+    if (map->count > SIZE_MAX / map->in_size || (map->out_size > 0 && map->count > SIZE_MAX / map->out_size)) {
+        return np_error_set(error, NETPOOL_INVALID, "%zu items do not fit in memory", map->count);
+    }
+    if (map->in_size > UINT32_MAX || map->out_size > UINT32_MAX || items * map->in_size > limit ||
+        items * map->out_size > limit) {
+        return np_error_set(error, NETPOOL_TOO_LARGE,
+                            "%zu item%s of %zu bytes in, %zu out: the pool's limit is %llu bytes a task", items,
+                            items == 1 ? "" : "s", map->in_size, map->out_size, (unsigned long long)limit);
+    }
+    return NETPOOL_OK;
+}
+
+netpool_status netpool_map(netpool *pool, const char *function, const void *in, size_t count, size_t in_size,
+                           void *out, size_t out_size, const netpool_map_options *options, netpool_error *error)
+{
+    static const netpool_map_options none;
+    options = options != NULL ? options : &none;
+    if (error != NULL) {
+        *error = (netpool_error){0};
+    }
+    struct map map = {.operations = &array_operations,
+                      .count = count,
+                      .in = in,
+                      .out = out,
+                      .in_size = in_size,
+                      .out_size = out_size};
+    netpool_status status = check_map(&map, pool, function, options, error);
+    if (status == NETPOOL_OK) {
+        status = check_item_sizes(&map, options->chunk, error);
+    }
+    if (status != NETPOOL_OK || count == 0) {
+        return status;
+    }
+    map.kind.item_in_size = (uint32_t)in_size;
+    map.kind.item_out_size = (uint32_t)out_size;
+    size_t limit =
+        pool->settings.max_payload < CHUNK_BYTES_MAX ? (size_t)pool->settings.max_payload : CHUNK_BYTES_MAX;
+    chunk_size_init(&map.size, options->chunk, slots_of(pool), in_size > out_size ? in_size : out_size, limit);
+    return run(&map, options, error);
+}
+
+netpool_status netpool_map_bytes(netpool *pool, const char *function, const netpool_bytes *in, size_t count,
+                                 netpool_bytes *out, const netpool_map_options *options, netpool_error *error)
+{
+    static const netpool_map_options none;
+    options = options != NULL ? options : &none;
+    if (error != NULL) {
+        *error = (netpool_error){0};
+    }
+    struct map map = {.operations = &bytes_operations, .count = count, .in = in, .out = out, .out_size = sizeof *out};
+    netpool_status status = check_map(&map, pool, function, options, error);
+    for (size_t i = 0; status == NETPOOL_OK && i < count; i++) {
+        if (in[i].data == NULL && in[i].size > 0) {
+            status = np_error_set(error, NETPOOL_INVALID, "item %zu: data is NULL and size is %zu", i, in[i].size);
+        } else if (in[i].size > pool->settings.max_payload) {
+            status = np_error_set(error, NETPOOL_TOO_LARGE, "item %zu: %zu bytes, the pool's limit is %llu", i,
+                                  in[i].size, (unsigned long long)pool->settings.max_payload);
+        }
+    }
+    if (out != NULL) {
+        memset(out, 0, count * sizeof *out);
+    }
+    if (status != NETPOOL_OK || count == 0) {
+        return status;
+    }
+    chunk_size_init(&map.size, 1, slots_of(pool), 1, CHUNK_BYTES_MAX);
+    return run(&map, options, error);
+}
+
+void netpool_free_results(netpool_bytes *results, size_t count)
+{
+    for (size_t i = 0; results != NULL && i < count; i++) {
+        free((void *)(uintptr_t)results[i].data);
+        results[i] = (netpool_bytes){0};
+    }
+}

@@ -1,0 +1,254 @@
+/*
+ * netpool: a task pool for C programs, on this machine or on a cluster.
+ *
+ * A pool is opened by URL: `local[:N]` (N worker processes beside the program), `threads:N`, `ipc://PATH` (a broker
+ * of this host), `tls://HOST:PORT` (a broker anywhere). Everything else in this header means the same on all four.
+ *
+ * All calls are thread-safe. No call raises a signal, prints, installs a handler or ends the process. A pool belongs
+ * to the process that opened it: in a forked child every call returns NETPOOL_FORKED. Times are on the monotonic
+ * clock. A timeout in milliseconds is < 0: for ever, 0: only look, > 0: at most so long.
+ */
+#ifndef NETPOOL_H
+#define NETPOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "netpool_function.h"
+#include "netpool_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define NETPOOL_VERSION "0.1.0"
+
+typedef struct netpool netpool;
+typedef struct netpool_future netpool_future;
+typedef struct netpool_stream netpool_stream;
+
+typedef enum netpool_start_method {
+    NETPOOL_START_DEFAULT, /* fork */
+    NETPOOL_START_FORK,    /* executors are copies of the program as it is now; refused once it has threads */
+    NETPOOL_START_SPAWN,   /* the program is executed anew; needs netpool_init first in main */
+    NETPOOL_START_MODULE   /* only functions of `modules`; works at any time */
+} netpool_start_method;
+
+/* Zero-initialized: all defaults. Strings are copied. */
+typedef struct netpool_options {
+    const char *name; /* how logs and status call this program; NULL: the program's name */
+    const char *ca;   /* tls: PEM files. NULL: $NETPOOL_CA, $NETPOOL_CERT, $NETPOOL_KEY */
+    const char *cert;
+    const char *key;
+    const char *crl;                   /* NULL: none */
+    const char *const *modules;        /* local, threads: shared objects to load, NULL-terminated; may be NULL */
+    netpool_start_method start_method; /* local */
+    uint64_t max_payload;              /* bytes, of one input or result; 0: 64 MiB */
+    int connect_timeout_ms;            /* netpool_open fails after so long; 0: 10,000 */
+    int reconnect_timeout_ms;          /* a broker away for longer fails what is outstanding with NETPOOL_UNREACHABLE;
+                                          0: 60,000; < 0: wait for ever */
+    uint64_t reserved[8];              /* must be zero */
+} netpool_options;
+
+/* url NULL: $NETPOOL_URL, and if that is not set `local`. options and error may be NULL. On success *out must be
+ * given to netpool_close or netpool_terminate. Fails with NETPOOL_INVALID (URL), NETPOOL_CREDENTIALS,
+ * NETPOOL_UNREACHABLE, NETPOOL_REFUSED, NETPOOL_BAD_MODULE, NETPOOL_UNSUPPORTED (start method), NETPOOL_SYSTEM,
+ * NETPOOL_NO_MEMORY. */
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_open(netpool **out, const char *url,
+                                                           const netpool_options *options, netpool_error *error);
+
+/* Waits for what was submitted, then closes. Futures stay valid and readable until freed. *pool becomes NULL; NULL is
+ * harmless. */
+NETPOOL_API void netpool_close(netpool **pool);
+
+/* Ends what runs and what waits with NETPOOL_CANCELLED and closes, within a few seconds at the worst. */
+NETPOOL_API void netpool_terminate(netpool **pool);
+
+/* A pool that is closed when its variable goes out of scope: NETPOOL_SCOPED netpool *pool = NULL; */
+#define NETPOOL_SCOPED __attribute__((cleanup(netpool_close)))
+
+/* First thing in main for NETPOOL_START_SPAWN: in a process that a pool started it serves the pool and does not
+ * return. */
+NETPOOL_API void netpool_init(int *argc, char ***argv);
+
+/* Zero-initialized: all defaults. */
+typedef struct netpool_task_options {
+    unsigned max_attempts; /* tries in all when executors crash or workers are lost, at most 64; 0: the broker's
+                              default (3) */
+    bool at_most_once; /* never run again: NETPOOL_LOST when the outcome is unknown, NETPOOL_CRASHED after a crash */
+    int priority;      /* higher first, among the tasks of this program */
+    uint64_t timeout_ms;  /* of one attempt from its start; then NETPOOL_DEADLINE. 0: none */
+    uint64_t expiry_ms;   /* from submission; then NETPOOL_DEADLINE. 0: none */
+    uint64_t reserved[4]; /* must be zero */
+} netpool_task_options;
+
+/* One attempt that did not bring a result. */
+typedef struct netpool_attempt_record {
+    unsigned attempt; /* from 1 */
+    netpool_status status;
+    uint32_t pid;
+    int signal;    /* that ended the executor, 0: none */
+    int exit_code; /* of the executor */
+    char worker[129];
+    char host[129];
+    char message[256];
+} netpool_attempt_record;
+
+/* Everything known about a task that failed. */
+typedef struct netpool_failure {
+    netpool_status status;
+    unsigned attempt; /* the last one, from 1; 0: it never ran */
+    uint64_t item;    /* map: index of the failed item */
+    uint32_t pid;
+    int signal;
+    int exit_code;
+    char function[129];
+    char worker[129];
+    char host[129];
+    char message[1025];      /* one line */
+    char error_output[4097]; /* last bytes of what the executor printed */
+    bool error_output_truncated;
+    char stack[4097];       /* of a crash, one frame a line; always "" in this version */
+    unsigned attempt_count; /* records of the last attempts, oldest first, the one that failed last included; 0 when
+                               the first one failed for good */
+    netpool_attempt_record attempts[8];
+} netpool_failure;
+
+/* Borrowed from its future or stream. */
+typedef struct netpool_result {
+    netpool_status status;
+    const void *data;               /* result bytes; 16-byte aligned */
+    size_t size;                    /* bytes */
+    const netpool_failure *failure; /* NULL on success */
+    unsigned attempt;               /* that brought the result, from 1 */
+    uint32_t pid;                   /* of the executor */
+    const char *worker;             /* names, never NULL */
+    const char *host;
+    uint64_t queue_ns;   /* submitted until assigned */
+    uint64_t compute_ns; /* inside the function */
+    uint64_t total_ns;   /* submitted until the result was here */
+} netpool_result;
+
+/* Copies the input and returns at once (it waits while the pool's window is full). Fails with NETPOOL_TOO_LARGE,
+ * NETPOOL_CLOSED, NETPOOL_FORKED, NETPOOL_INVALID (also for options out of range), NETPOOL_NO_MEMORY; whatever
+ * happens later is the future's. *out must be given to netpool_future_free. options may be NULL. */
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_submit(netpool *pool, const char *function, netpool_bytes input,
+                                                             const netpool_task_options *options,
+                                                             netpool_future **out);
+
+/* Returns the task's status once it is finished, and fills *result (may be NULL), borrowed until the future is freed.
+ * NETPOOL_TIMEOUT: not finished yet, *result untouched. (A task stopped by its own deadline has NETPOOL_DEADLINE.) */
+NETPOOL_API netpool_status netpool_wait(netpool_future *future, int timeout_ms, netpool_result *result);
+
+/* Asks for the task's end; it ends in NETPOOL_CANCELLED unless it finishes first. NETPOOL_OK: asked; NETPOOL_CLOSED:
+ * was finished already. */
+NETPOOL_API netpool_status netpool_cancel(netpool_future *future);
+
+/* Frees it, finished or not (an unfinished task is cancelled). *future becomes NULL; NULL is harmless. */
+NETPOOL_API void netpool_future_free(netpool_future **future);
+
+/* Zero-initialized: all defaults. */
+typedef struct netpool_map_options {
+    size_t chunk; /* items a task; 0: adapted to the measured time of an item */
+    netpool_task_options task;
+    netpool_failure *failure; /* filled when the map fails; may be NULL */
+    uint64_t reserved[4];     /* must be zero */
+} netpool_map_options;
+
+/* out[i] = function(in[i]) for `count` items: in is an array of count x in_size bytes, out of count x out_size bytes,
+ * both the caller's, untouched items undefined on failure. Returns when all is done, or with the first failure: its
+ * status, and an error that names the item. out_size may be 0 (no results). options and error may be NULL. */
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_map(netpool *pool, const char *function, const void *in,
+                                                          size_t count, size_t in_size, void *out, size_t out_size,
+                                                          const netpool_map_options *options, netpool_error *error);
+
+/* The same for items of any size: out is an array of `count` that is filled with results the caller gives to
+ * netpool_free_results, also after a failure. */
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_map_bytes(netpool *pool, const char *function,
+                                                                const netpool_bytes *in, size_t count,
+                                                                netpool_bytes *out,
+                                                                const netpool_map_options *options,
+                                                                netpool_error *error);
+NETPOOL_API void netpool_free_results(netpool_bytes *results, size_t count);
+
+/* Zero-initialized: all defaults. */
+typedef struct netpool_stream_options {
+    bool unordered;         /* results as they come; default: in the order of the inputs */
+    size_t in_flight;       /* inputs put and not yet taken as results, at most; 0: 4,096 */
+    size_t in_flight_bytes; /* their bytes; 0: 64 MiB; one item always fits */
+    netpool_task_options task;
+    uint64_t reserved[4]; /* must be zero */
+} netpool_stream_options;
+
+/* A stream is fed and read one by one, in constant memory, by one or two threads: one that puts, one that takes. */
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_stream_open(netpool *pool, const char *function,
+                                                                  const netpool_stream_options *options,
+                                                                  netpool_stream **out);
+
+/* Waits while `in_flight` is reached. NETPOOL_TIMEOUT: not taken. NETPOOL_CLOSED: after netpool_stream_end or when
+ * the pool is closed. */
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_stream_put(netpool_stream *stream, netpool_bytes input,
+                                                                 int timeout_ms);
+
+/* No more inputs; a put that waits returns NETPOOL_CLOSED. Any thread may call it. */
+NETPOOL_API void netpool_stream_end(netpool_stream *stream);
+
+/* The next result with the index of its input, borrowed until the next call. Returns NETPOOL_OK also for a failed
+ * task (see result->status), NETPOOL_TIMEOUT, or NETPOOL_CLOSED when the stream was ended, or its pool closed,
+ * and all results were taken. */
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_stream_next(netpool_stream *stream, int timeout_ms,
+                                                                  uint64_t *index, netpool_result *result);
+
+/* Cancels what is outstanding and frees. *stream becomes NULL; NULL is harmless. */
+NETPOOL_API void netpool_stream_close(netpool_stream **stream);
+
+typedef struct netpool_worker_info {
+    char name[129];
+    char host[129];
+    char address[129];
+    char state[16]; /* joining, ready, draining */
+    unsigned slots;
+    unsigned held; /* tasks assigned */
+    uint64_t done;
+    uint64_t failed;
+} netpool_worker_info;
+
+typedef struct netpool_client_info {
+    char name[129];
+    char host[129];
+    char address[129];
+    bool connected;
+    uint64_t queued;
+    uint64_t running;
+    uint64_t done;
+    uint64_t memory_bytes;
+} netpool_client_info;
+
+/* A snapshot of a pool; give it to netpool_info_free. */
+typedef struct netpool_info {
+    char broker[257]; /* address */
+    char software[65];
+    uint64_t uptime_ms;
+    uint64_t queued, running, done, failed, cancelled;
+    uint64_t retried; /* attempts after the first */
+    uint64_t late;    /* late or duplicate results dropped */
+    uint64_t refused; /* results from workers without the lease */
+    uint64_t memory_bytes;
+    size_t worker_count;
+    netpool_worker_info *workers;
+    size_t client_count;
+    size_t client_rows; /* with admin rights: rows of clients; else 0 */
+    netpool_client_info *clients;
+    size_t waiting_count; /* tasks that no worker can serve: one line of text each */
+    char **waiting;
+} netpool_info;
+
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_get_info(netpool *pool, netpool_info **out, int timeout_ms,
+                                                               netpool_error *error);
+NETPOOL_API void netpool_info_free(netpool_info **info);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

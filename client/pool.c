@@ -1,0 +1,184 @@
+#include "client/pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/random.h"
+
+netpool_status pool_check(const struct netpool *pool, netpool_error *error)
+{
+    if (pool == NULL) {
+        return np_error_set(error, NETPOOL_INVALID, "pool is NULL");
+    }
+    if (fork_guard_is_child(&pool->guard)) {
+        return np_error_set(error, NETPOOL_FORKED, "the pool was opened by the parent of this process: open another");
+    }
+    if (atomic_load(&pool->is_closing)) {
+        return np_error_set(error, NETPOOL_CLOSED, "the pool is being closed");
+    }
+    return NETPOOL_OK;
+}
+
+netpool_status pool_check_submit(const struct netpool *pool, netpool_error *error)
+{
+    netpool_status status = pool_check(pool, error);
+    if (status == NETPOOL_OK && pool->is_admin) {
+        status = np_error_set(error, NETPOOL_REFUSED, "a certificate of role admin cannot submit tasks");
+    }
+    return status;
+}
+
+void pool_retain(struct netpool *pool)
+{
+    atomic_fetch_add(&pool->references, 1);
+}
+
+void pool_release(struct netpool *pool)
+{
+    if (atomic_fetch_sub(&pool->references, 1) > 1) {
+        return;
+    }
+    /* In a forked child the engine is left alone: its thread does not exist here, what it was doing is half done, and
+     * its descriptors are shared with the parent. */
+    if (!fork_guard_is_child(&pool->guard)) {
+        info_drop(pool);
+        engine_destroy(&pool->engine);
+    }
+    pthread_mutex_destroy(&pool->streams_mutex);
+    names_fini(&pool->names);
+    settings_fini(&pool->settings);
+    fork_guard_fini(&pool->guard);
+    free(pool);
+}
+
+static const char *keep_name(struct netpool *pool, const char **last, const char *name)
+{
+    if (strcmp(*last, name) != 0) {
+        const char *kept = names_keep(&pool->names, name);
+        *last = kept != NULL ? kept : "";
+    }
+    return *last;
+}
+
+const char *pool_worker_name(struct netpool *pool, const char *name)
+{
+    return keep_name(pool, &pool->last_worker, name);
+}
+
+const char *pool_host_name(struct netpool *pool, const char *name)
+{
+    return keep_name(pool, &pool->last_host, name);
+}
+
+int64_t pool_deadline(int timeout_ms)
+{
+    if (timeout_ms < 0) {
+        return NP_NEVER;
+    }
+    return timeout_ms == 0 ? 0 : np_clock_now() + timeout_ms * NP_NS_PER_MS;
+}
+
+static void status_received(void *context, const Np__Status *status)
+{
+    info_answer(context, status);
+}
+
+static netpool_status new_backend(struct backend **out, const struct settings *settings, netpool_error *error)
+{
+    switch (settings->url.kind) {
+    case NP_URL_LOCAL:
+        return backend_local_new(out, settings, error);
+    case NP_URL_THREADS:
+        return backend_threads_new(out, settings, error);
+    case NP_URL_IPC:
+    case NP_URL_TLS:
+        break;
+    }
+    return backend_remote_new(out, settings, error);
+}
+
+static netpool_status start(struct netpool *pool, netpool_error *error)
+{
+    struct backend *backend;
+    netpool_status status = new_backend(&backend, &pool->settings, error);
+    if (status != NETPOOL_OK) {
+        return status;
+    }
+    enum np_url_kind kind = pool->settings.url.kind;
+    bool is_remote = kind == NP_URL_IPC || kind == NP_URL_TLS;
+    struct dialogue_config config = {.name = pool->settings.name,
+                                     .host = pool->settings.host,
+                                     .pid = (uint32_t)getpid(),
+                                     .role = is_remote ? backend_remote_role(backend) : NP__ROLE__CLIENT,
+                                     .max_payload = pool->settings.max_payload,
+                                     .status_received = status_received,
+                                     .context = pool};
+    np_random_system(config.id, sizeof config.id);
+    pool->is_admin = config.role == NP__ROLE__ADMIN;
+    status = engine_new(&pool->engine, &config, backend, error);
+    return status == NETPOOL_OK ? engine_start(pool->engine, error) : status;
+}
+
+netpool_status netpool_open(netpool **out, const char *url, const netpool_options *options, netpool_error *error)
+{
+    if (error != NULL) {
+        *error = (netpool_error){0};
+    }
+    if (out == NULL) {
+        return np_error_set(error, NETPOOL_INVALID, "netpool_open: out is NULL");
+    }
+    *out = NULL;
+    struct netpool *pool = calloc(1, sizeof *pool);
+    if (pool == NULL) {
+        return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
+    }
+    netpool_status status = settings_init(&pool->settings, url, options, error);
+    if (status != NETPOOL_OK) {
+        free(pool);
+        return status;
+    }
+    atomic_store(&pool->references, 1);
+    fork_guard_init(&pool->guard);
+    names_init(&pool->names);
+    pthread_mutex_init(&pool->streams_mutex, NULL);
+    np_list_init(&pool->streams);
+    np_list_init(&pool->info_requests);
+    pool->last_worker = pool->last_host = "";
+    status = start(pool, error);
+    if (status != NETPOOL_OK) {
+        pool_release(pool);
+        return status;
+    }
+    *out = pool;
+    return NETPOOL_OK;
+}
+
+static void close_pool(netpool **pool_at, bool cancel)
+{
+    struct netpool *pool = pool_at != NULL ? *pool_at : NULL;
+    if (pool == NULL) {
+        return;
+    }
+    *pool_at = NULL;
+    if (!fork_guard_is_child(&pool->guard)) {
+        atomic_store(&pool->is_closing, true);
+        event_signal(&pool->room); /* those who wait to submit are told */
+        streams_wake(pool);
+        engine_stop(pool->engine, cancel);
+        info_drop(pool); /* who still waits for an answer is told that none comes */
+    }
+    pool_release(pool);
+}
+
+void netpool_close(netpool **pool)
+{
+    close_pool(pool, false);
+}
+
+void netpool_terminate(netpool **pool)
+{
+    close_pool(pool, true);
+}

@@ -1,0 +1,66 @@
+/* An open pool, and what futures, maps and streams need of it. */
+#ifndef NP_POOL_H
+#define NP_POOL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "client/engine.h"
+#include "client/event.h"
+#include "client/fork_guard.h"
+#include "client/names.h"
+#include "client/netpool.h"
+#include "client/options.h"
+#include "common/list.h"
+
+struct netpool {
+    struct fork_guard guard;
+    atomic_uint references; /* the open pool, each future, each stream, each call that waits */
+    struct settings settings;
+    struct engine *engine; /* stopped when the pool is closed, destroyed with the last reference */
+    struct names names;
+    bool is_admin; /* the certificate is for looking only */
+    atomic_bool is_closing;
+
+    /* what futures hold and have not finished */
+    _Atomic uint64_t held_tasks;
+    _Atomic uint64_t held_bytes;
+    atomic_uint room_waiters;
+    struct event room;
+
+    pthread_mutex_t streams_mutex;
+    struct np_list streams; /* open ones; stream.c's */
+
+    /* the leader's */
+    struct np_list info_requests; /* that wait for a Status */
+    const char *last_worker;      /* kept names, most results have the same */
+    const char *last_host;
+};
+
+/* NETPOOL_INVALID, NETPOOL_FORKED, NETPOOL_CLOSED. */
+netpool_status pool_check(const struct netpool *pool, netpool_error *error);
+
+/* May tasks be submitted with this certificate? NETPOOL_REFUSED. */
+netpool_status pool_check_submit(const struct netpool *pool, netpool_error *error);
+
+void pool_retain(struct netpool *pool);
+void pool_release(struct netpool *pool);
+
+/* The kept copies of a result's names, never NULL. On the leader. */
+const char *pool_worker_name(struct netpool *pool, const char *name);
+const char *pool_host_name(struct netpool *pool, const char *name);
+
+/* The deadline of a public timeout. */
+int64_t pool_deadline(int timeout_ms);
+
+/* The pool is being closed: puts that wait for room are told (stream.c). */
+void streams_wake(struct netpool *pool);
+
+/* A Status has come; on the leader (info.c). */
+void info_answer(struct netpool *pool, const Np__Status *status);
+
+/* Frees requests that never got their answer; nobody waits for them any more (info.c). */
+void info_drop(struct netpool *pool);
+
+#endif

@@ -1,0 +1,54 @@
+#include "client/reply.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/failure.h"
+
+void *reply_take_bytes(const struct np_outcome *outcome)
+{
+    if (outcome->message != NULL) {
+        return np_message_take_body(outcome->message);
+    }
+    void *bytes = malloc(outcome->size);
+    if (bytes != NULL) {
+        memcpy(bytes, outcome->data, outcome->size);
+    }
+    return bytes;
+}
+
+void reply_keep(struct reply *reply, struct netpool *pool, const struct np_task *task,
+                const struct np_outcome *outcome)
+{
+    reply->result = (netpool_result){.status = outcome->status,
+                                     .data = reply->bytes,
+                                     .attempt = outcome->attempt,
+                                     .pid = outcome->pid,
+                                     .worker = pool_worker_name(pool, outcome->worker),
+                                     .host = pool_host_name(pool, outcome->host),
+                                     .queue_ns = outcome->queue_ns,
+                                     .compute_ns = outcome->compute_ns,
+                                     .total_ns = (uint64_t)(outcome->now - task->submitted)};
+    if (outcome->status != NETPOOL_OK) {
+        reply->failure = failure_new(task->kind, 0, outcome);
+        reply->result.failure = reply->failure;
+        return;
+    }
+    if (outcome->size > REPLY_INLINE) {
+        reply->owned = reply_take_bytes(outcome);
+        if (reply->owned == NULL) {
+            reply->result.status = NETPOOL_NO_MEMORY;
+            return;
+        }
+        reply->result.data = reply->owned;
+    } else if (outcome->size > 0) {
+        memcpy(reply->bytes, outcome->data, outcome->size);
+    }
+    reply->result.size = outcome->size;
+}
+
+void reply_fini(struct reply *reply)
+{
+    free(reply->owned);
+    free(reply->failure);
+}

@@ -1,0 +1,422 @@
+/*
+ * Streams. One thread puts, one takes, and the engine's leader stands between them:
+ *
+ *     put --request--> leader --finished--> `done` (a stack that anybody pushes and the taker empties) --> taker
+ *
+ * What the taker alone owns needs no lock: `ring` holds the finished items by index until it is their turn.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/pool.h"
+#include "client/reply.h"
+#include "common/clock.h"
+
+enum { IN_FLIGHT_DEFAULT = 4096 };
+#define IN_FLIGHT_MAX ((size_t)1 << 20)
+#define IN_FLIGHT_BYTES_DEFAULT ((size_t)64 << 20)
+
+struct item {
+    struct np_task task;
+    struct engine_request request;
+    struct netpool_stream *stream;
+    struct item *next;   /* in `done` */
+    struct np_list node; /* in stream->active; the leader's */
+    uint64_t index;
+    struct reply reply;
+    alignas(16) uint8_t input[];
+};
+
+struct netpool_stream {
+    struct netpool *pool;
+    struct np_list node; /* in pool->streams */
+    struct np_task_kind kind;
+    bool is_unordered;
+    size_t in_flight_max;
+    size_t bytes_max;
+    atomic_uint references; /* the user's, and one for each item the engine has */
+    atomic_bool is_closed;  /* nobody takes any more */
+    atomic_bool is_ended;
+    _Atomic uint64_t put_count; /* items put; written by the putter */
+    _Atomic size_t in_flight;
+    _Atomic size_t bytes;
+    _Atomic(struct item *) done; /* last one first */
+    _Atomic uint64_t wanted;     /* the index that the taker waits for, if ordered */
+    struct event taken;          /* there may be room */
+    struct event finished;       /* there may be a result */
+    struct engine_request cancel_request;
+    struct np_list active; /* the leader's */
+
+    /* the taker's */
+    struct item **ring; /* by index & mask; unordered: a queue from `next` to `queued` */
+    uint64_t mask;
+    uint64_t next;   /* ordered: index of the next result; else: next place in the queue */
+    uint64_t queued; /* unordered: end of the queue */
+    uint64_t taken_count;
+    struct item *borrowed; /* whose result the user looks at */
+};
+
+static void free_item(struct item *item)
+{
+    reply_fini(&item->reply);
+    free(item);
+}
+
+static void release(struct netpool_stream *stream)
+{
+    if (atomic_fetch_sub(&stream->references, 1) > 1) {
+        return;
+    }
+    for (struct item *done = atomic_load(&stream->done), *next; done != NULL; done = next) {
+        next = done->next;
+        free_item(done);
+    }
+    struct netpool *pool = stream->pool;
+    free(stream->ring);
+    free(stream);
+    pool_release(pool);
+}
+
+static void item_finished(struct np_task *task, const struct np_outcome *outcome)
+{
+    struct item *item = NP_CONTAINER(task, struct item, task);
+    struct netpool_stream *stream = item->stream;
+    np_list_remove(&item->node);
+    if (atomic_load(&stream->is_closed)) {
+        free_item(item);
+    } else {
+        reply_keep(&item->reply, stream->pool, task, outcome);
+        uint64_t index = item->index;
+        item->next = atomic_load(&stream->done);
+        while (!atomic_compare_exchange_weak(&stream->done, &item->next, item)) {
+        }
+        /* The item is the taker's now. It looks for what it wants before it sleeps, after it has said what that is.
+         */
+        if (stream->is_unordered || atomic_load(&stream->wanted) == index) {
+            event_signal(&stream->finished);
+        }
+    }
+    release(stream);
+}
+
+static void run_submit(struct engine_request *request, struct dialogue *dialogue, int64_t now)
+{
+    struct item *item = NP_CONTAINER(request, struct item, request);
+    int64_t submitted = item->task.submitted;
+    np_list_push_back(&item->stream->active, &item->node);
+    dialogue_submit(dialogue, &item->task, submitted < now ? submitted : now);
+}
+
+static void run_cancel(struct engine_request *request, struct dialogue *dialogue, int64_t now)
+{
+    struct netpool_stream *stream = NP_CONTAINER(request, struct netpool_stream, cancel_request);
+    NP_LIST_EACH(node, &stream->active) {
+        dialogue_cancel(dialogue, &NP_CONTAINER(node, struct item, node)->task, now);
+    }
+    release(stream);
+}
+
+static netpool_status check_options(const netpool_stream_options *options)
+{
+    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++) {
+        if (options->reserved[i] != 0) {
+            return NETPOOL_INVALID;
+        }
+    }
+    return options->in_flight > IN_FLIGHT_MAX ? NETPOOL_INVALID : NETPOOL_OK;
+}
+
+static struct netpool_stream *new_stream(const netpool_stream_options *options)
+{
+    struct netpool_stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL) {
+        return NULL;
+    }
+    stream->is_unordered = options->unordered;
+    stream->in_flight_max = options->in_flight > 0 ? options->in_flight : IN_FLIGHT_DEFAULT;
+    stream->bytes_max = options->in_flight_bytes > 0 ? options->in_flight_bytes : IN_FLIGHT_BYTES_DEFAULT;
+    uint64_t places = 1;
+    while (places < stream->in_flight_max) {
+        places *= 2;
+    }
+    stream->mask = places - 1;
+    stream->ring = calloc(places, sizeof(struct item *));
+    if (stream->ring == NULL) {
+        free(stream);
+        return NULL;
+    }
+    np_list_init(&stream->active);
+    stream->cancel_request.run = run_cancel;
+    atomic_store(&stream->references, 1);
+    return stream;
+}
+
+netpool_status netpool_stream_open(netpool *pool, const char *function, const netpool_stream_options *options,
+                                   netpool_stream **out)
+{
+    static const netpool_stream_options none;
+    options = options != NULL ? options : &none;
+    if (out == NULL) {
+        return NETPOOL_INVALID;
+    }
+    *out = NULL;
+    struct np_task_kind kind;
+    netpool_status status = pool_check_submit(pool, NULL);
+    if (status == NETPOOL_OK) {
+        status = options_check_function(function, NULL);
+    }
+    if (status == NETPOOL_OK) {
+        status = check_options(options);
+    }
+    if (status == NETPOOL_OK) {
+        status = options_of_task(&kind, &options->task, NULL);
+    }
+    if (status != NETPOOL_OK) {
+        return status;
+    }
+    kind.function = names_keep(&pool->names, function);
+    struct netpool_stream *stream = kind.function != NULL ? new_stream(options) : NULL;
+    if (stream == NULL) {
+        return NETPOOL_NO_MEMORY;
+    }
+    stream->kind = kind;
+    stream->pool = pool;
+    pool_retain(pool);
+    pthread_mutex_lock(&pool->streams_mutex);
+    np_list_push_back(&pool->streams, &stream->node);
+    pthread_mutex_unlock(&pool->streams_mutex);
+    *out = stream;
+    return NETPOOL_OK;
+}
+
+void streams_wake(struct netpool *pool)
+{
+    pthread_mutex_lock(&pool->streams_mutex);
+    NP_LIST_EACH(node, &pool->streams) {
+        struct netpool_stream *stream = NP_CONTAINER(node, struct netpool_stream, node);
+        event_signal(&stream->taken);
+        event_signal(&stream->finished);
+    }
+    pthread_mutex_unlock(&pool->streams_mutex);
+}
+
+static bool has_room(struct netpool_stream *stream, size_t size)
+{
+    size_t in_flight = atomic_load(&stream->in_flight);
+    return in_flight == 0 ||
+           (in_flight < stream->in_flight_max && atomic_load(&stream->bytes) + size <= stream->bytes_max);
+}
+
+static netpool_status wait_for_room(struct netpool_stream *stream, size_t size, int timeout_ms)
+{
+    int64_t deadline = INT64_MIN; /* not read yet: the clock is looked at only when there is a wait */
+    while (!has_room(stream, size)) {
+        uint32_t ticket = event_ticket(&stream->taken);
+        if (has_room(stream, size)) {
+            break;
+        }
+        if (atomic_load(&stream->is_ended) || atomic_load(&stream->pool->is_closing)) {
+            return NETPOOL_CLOSED;
+        }
+        if (deadline == INT64_MIN) {
+            deadline = pool_deadline(timeout_ms);
+        }
+        if (timeout_ms == 0 || !engine_wait(stream->pool->engine, &stream->taken, ticket, deadline, false)) {
+            return NETPOOL_TIMEOUT;
+        }
+    }
+    return NETPOOL_OK;
+}
+
+static struct item *new_item(struct netpool_stream *stream, netpool_bytes input)
+{
+    struct item *item = aligned_alloc(16, (sizeof *item + input.size + 15) & ~(size_t)15);
+    if (item == NULL) {
+        return NULL;
+    }
+    memset(item, 0, sizeof *item);
+    if (input.size > 0) {
+        memcpy(item->input, input.data, input.size);
+    }
+    item->task.kind = &stream->kind;
+    item->task.input = item->input;
+    item->task.input_size = input.size;
+    item->task.finished = item_finished;
+    item->task.submitted = np_clock_now();
+    item->request.run = run_submit;
+    item->stream = stream;
+    item->index = atomic_load(&stream->put_count);
+    return item;
+}
+
+netpool_status netpool_stream_put(netpool_stream *stream, netpool_bytes input, int timeout_ms)
+{
+    if (stream == NULL || (input.data == NULL && input.size > 0)) {
+        return NETPOOL_INVALID;
+    }
+    netpool_status status = pool_check(stream->pool, NULL);
+    if (status != NETPOOL_OK) {
+        return status;
+    }
+    if (atomic_load(&stream->is_ended)) {
+        return NETPOOL_CLOSED;
+    }
+    if (input.size > stream->pool->settings.max_payload) {
+        return NETPOOL_TOO_LARGE;
+    }
+    status = wait_for_room(stream, input.size, timeout_ms);
+    if (status != NETPOOL_OK) {
+        return status;
+    }
+    struct item *item = new_item(stream, input);
+    if (item == NULL) {
+        return NETPOOL_NO_MEMORY;
+    }
+    atomic_fetch_add(&stream->references, 1);
+    atomic_fetch_add(&stream->in_flight, 1);
+    atomic_fetch_add(&stream->bytes, input.size);
+    if (!engine_post(stream->pool->engine, &item->request)) {
+        atomic_fetch_sub(&stream->in_flight, 1);
+        atomic_fetch_sub(&stream->bytes, input.size);
+        atomic_fetch_sub(&stream->references, 1); /* never the last: the user's is held */
+        free_item(item);
+        return NETPOOL_CLOSED;
+    }
+    atomic_fetch_add(&stream->put_count, 1);
+    return NETPOOL_OK;
+}
+
+void netpool_stream_end(netpool_stream *stream)
+{
+    if (stream != NULL) {
+        atomic_store(&stream->is_ended, true);
+        event_signal(&stream->finished); /* the taker may be waiting for what will never come */
+        event_signal(&stream->taken);    /* and the putter for room */
+    }
+}
+
+/* Moves what is finished to the taker's own ring. */
+static void collect(struct netpool_stream *stream)
+{
+    if (atomic_load(&stream->done) == NULL) {
+        return;
+    }
+    struct item *newest = atomic_exchange(&stream->done, NULL);
+    struct item *oldest = NULL;
+    while (newest != NULL) {
+        struct item *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    for (; oldest != NULL; oldest = oldest->next) {
+        uint64_t place = stream->is_unordered ? stream->queued++ : oldest->index;
+        stream->ring[place & stream->mask] = oldest;
+    }
+}
+
+/* NULL: not there yet. */
+static struct item *take_next(struct netpool_stream *stream)
+{
+    struct item **place = &stream->ring[stream->next & stream->mask];
+    struct item *item = *place;
+    if (item != NULL) {
+        *place = NULL;
+        stream->next++;
+        stream->taken_count++;
+        atomic_store(&stream->wanted, stream->next);
+    }
+    return item;
+}
+
+/* The putter is told when a quarter of the room is free, so that it does not wake for each place; from there on each
+ * time, as it may be about to wait for bytes and not be seen to sleep yet. */
+static void give_room(struct netpool_stream *stream, const struct item *item)
+{
+    atomic_fetch_sub(&stream->bytes, item->task.input_size);
+    size_t left = atomic_fetch_sub(&stream->in_flight, 1) - 1;
+    if (left <= stream->in_flight_max - stream->in_flight_max / 4) {
+        event_signal(&stream->taken);
+    }
+}
+
+/* Nothing is left to take, and nothing can be put any more. */
+static bool is_at_end(struct netpool_stream *stream)
+{
+    return (atomic_load(&stream->is_ended) || atomic_load(&stream->pool->is_closing)) &&
+           stream->taken_count == atomic_load(&stream->put_count);
+}
+
+netpool_status netpool_stream_next(netpool_stream *stream, int timeout_ms, uint64_t *index, netpool_result *result)
+{
+    if (stream == NULL) {
+        return NETPOOL_INVALID;
+    }
+    if (fork_guard_is_child(&stream->pool->guard)) {
+        return NETPOOL_FORKED;
+    }
+    if (stream->borrowed != NULL) {
+        free_item(stream->borrowed);
+        stream->borrowed = NULL;
+    }
+    int64_t deadline = INT64_MIN;
+    struct item *item;
+    while ((item = take_next(stream)) == NULL) {
+        uint32_t ticket = event_ticket(&stream->finished);
+        collect(stream);
+        if ((item = take_next(stream)) != NULL) {
+            break;
+        }
+        if (is_at_end(stream)) {
+            return NETPOOL_CLOSED;
+        }
+        if (deadline == INT64_MIN) {
+            deadline = pool_deadline(timeout_ms);
+        }
+        if (!engine_wait(stream->pool->engine, &stream->finished, ticket, deadline, timeout_ms == 0)) {
+            return NETPOOL_TIMEOUT;
+        }
+    }
+    give_room(stream, item);
+    stream->borrowed = item;
+    if (index != NULL) {
+        *index = item->index;
+    }
+    if (result != NULL) {
+        *result = item->reply.result;
+    }
+    return NETPOOL_OK;
+}
+
+void netpool_stream_close(netpool_stream **stream_at)
+{
+    struct netpool_stream *stream = stream_at != NULL ? *stream_at : NULL;
+    if (stream == NULL) {
+        return;
+    }
+    *stream_at = NULL;
+    atomic_store(&stream->is_closed, true);
+    if (stream->borrowed != NULL) {
+        free_item(stream->borrowed);
+    }
+    for (uint64_t place = 0; place <= stream->mask; place++) {
+        if (stream->ring[place] != NULL) {
+            free_item(stream->ring[place]);
+        }
+    }
+    if (fork_guard_is_child(&stream->pool->guard)) {
+        atomic_store(&stream->references, 1); /* the engine that holds the others does not run here */
+        release(stream);
+        return;
+    }
+    pthread_mutex_lock(&stream->pool->streams_mutex);
+    np_list_remove(&stream->node);
+    pthread_mutex_unlock(&stream->pool->streams_mutex);
+    if (atomic_load(&stream->references) > 1) {
+        atomic_fetch_add(&stream->references, 1);
+        if (!engine_post(stream->pool->engine, &stream->cancel_request)) {
+            atomic_fetch_sub(&stream->references, 1);
+        }
+    }
+    release(stream);
+}

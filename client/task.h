@@ -1,0 +1,67 @@
+/* One task as the client library knows it: embedded in a future, a chunk of a map, or an item of a stream. */
+#ifndef NP_TASK_H
+#define NP_TASK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/list.h"
+#include "common/netpool_status.h"
+#include "proto/message.h"
+
+/* What tasks of one batch have in common. */
+struct np_task_kind {
+    const char *function;  /* borrowed; lives as long as the pool */
+    uint64_t timeout_ms;   /* of one attempt; 0 = none */
+    uint64_t expiry_ms;    /* from submission; 0 = none */
+    uint32_t max_attempts; /* 0 = the broker's default */
+    int32_t priority;
+    uint32_t item_in_size;  /* > 0: the input is a block of items of this size */
+    uint32_t item_out_size; /* and so is the result */
+    bool at_most_once;
+};
+
+/* How a task ended. Everything is borrowed for the call of `finished`. */
+struct np_outcome {
+    netpool_status status;
+    const uint8_t *data;        /* result */
+    size_t size;                /* bytes */
+    struct np_message *message; /* not NULL: the result is the whole body of this message, which may be taken
+                                   (np_message_take_body) instead of copied */
+    unsigned attempt;           /* 0: it never ran */
+    uint32_t pid;               /* 0: unknown */
+    const char *worker;         /* "" unknown */
+    const char *host;           /* "" unknown */
+    uint64_t queue_ns;
+    uint64_t compute_ns;
+    int64_t now;                /* when it was received */
+    const Np__Failure *failure; /* what the broker says about a failure; may be NULL */
+    const char *reason;         /* why the client itself ended it; NULL otherwise */
+};
+
+enum np_task_state {
+    NP_TASK_NEW,    /* not the session's */
+    NP_TASK_QUEUED, /* waits to be sent */
+    NP_TASK_SENT    /* the broker has it, or will be asked whether it has */
+};
+
+struct np_task {
+    /* set by the owner before dialogue_submit; `input` stays valid until `finished` is called */
+    const struct np_task_kind *kind; /* borrowed as long as the task lives */
+    const void *input;
+    size_t input_size;   /* bytes */
+    uint64_t first_item; /* index in its map of the first item, 0 outside of one */
+    /* Called exactly once. May submit and cancel (this task too, anew) and free the task. */
+    void (*finished)(struct np_task *task, const struct np_outcome *outcome);
+
+    /* private to the session */
+    struct np_list node;
+    uint64_t seq;      /* 0 until it is sent first */
+    int64_t submitted; /* ns */
+    enum np_task_state state;
+    bool cancel_wanted;
+    bool was_submitted_before; /* an earlier broker may have accepted it */
+};
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * Messages: a frame's header decoded within a memory budget and checked against the protocol's caps, with its body.
+ * In memory a message is the protobuf-c struct itself; nothing is copied into a second set of types.
+ *
+ * A message that passed np_message_check can be used without further checks of lengths: columns have one length,
+ * sizes add up to the body, names are within their caps, sessions are NP_SESSION_SIZE bytes or (where allowed)
+ * absent.
+ */
+#ifndef NP_MESSAGE_H
+#define NP_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/netpool_status.h"
+#include "netpool.pb-c.h"
+#include "proto/frame.h"
+
+struct np_message {
+    const Np__Envelope *envelope; /* borrowed; lives until the receiving call returns */
+    const uint8_t *body;          /* borrowed likewise, unless taken */
+    size_t body_size;
+    uint8_t *owned_body; /* malloc'ed memory whose start is `body`, or NULL when the body lies in a read buffer */
+};
+
+/* The body as malloc'ed memory that now belongs to the caller: handed over where the message owned it, else copied.
+ * NULL when out of memory; never NULL for an empty body otherwise. */
+uint8_t *np_message_take_body(struct np_message *message);
+
+/* Decodes one frame's header into `arena` (reset by the caller, budget set here from the header's size) and checks it
+ * structurally. Not checked: sizes against the body when large_body is set; the channel does that when it is whole.
+ */
+NETPOOL_MUST_CHECK netpool_status np_message_decode(const struct np_frame *frame, struct np_arena *arena,
+                                                    const Np__Envelope **envelope, netpool_error *error);
+
+/* Columns against each other and against the body. */
+NETPOOL_MUST_CHECK netpool_status np_message_check(const Np__Envelope *envelope, size_t body_size,
+                                                   netpool_error *error);
+
+/* May a peer of role `from` send this kind to a peer of role `to`? Deny by default; one table. */
+bool np_message_is_allowed(Np__Role from, Np__Role to, Np__Envelope__KindCase kind);
+
+/* "submit", "results", ...: for logs and errors. Never NULL. */
+const char *np_message_kind_name(Np__Envelope__KindCase kind);
+
+/* "client", "worker", "broker", "admin", "none". */
+const char *np_role_name(Np__Role role);
+
+/* False for any other text, "none" included. */
+bool np_role_parse(Np__Role *out, const char *name);
+
+#endif

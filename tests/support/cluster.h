@@ -1,0 +1,48 @@
+/* A real netpool-broker and netpool-workers as children of a test, on loopback over TLS or over ipc, in a directory
+ * of their own. Every failure fails the test. */
+#ifndef NP_TEST_CLUSTER_H
+#define NP_TEST_CLUSTER_H
+
+#include <sys/types.h>
+
+#include "client/netpool.h"
+
+enum { CLUSTER_WORKERS_MAX = 8 };
+
+enum cluster_kind { CLUSTER_TLS, CLUSTER_IPC };
+
+struct cluster {
+    enum cluster_kind kind;
+    char directory[64];
+    char url[128];
+    char ca[96]; /* tls: files for a client */
+    char cert[96];
+    char key[96];
+    const char *module; /* of the workers */
+    unsigned slots;     /* of each worker */
+    pid_t broker;
+    pid_t workers[CLUSTER_WORKERS_MAX];
+    unsigned worker_count;
+};
+
+/* Starts broker and workers; all are ready when this returns. */
+void cluster_start(struct cluster *cluster, enum cluster_kind kind, unsigned workers, unsigned slots,
+                   const char *module);
+
+/* Stops them in good order, checks their exit statuses, removes the directory. */
+void cluster_stop(struct cluster *cluster);
+
+/* SIGKILL, and reaps it. */
+void cluster_kill_broker(struct cluster *cluster);
+
+/* A new broker at the same URL. */
+void cluster_restart_broker(struct cluster *cluster);
+
+/* A further worker, ready when this returns. */
+void cluster_add_worker(struct cluster *cluster);
+void cluster_kill_worker(struct cluster *cluster, unsigned index);
+
+/* Fills in the credentials. */
+void cluster_options(const struct cluster *cluster, netpool_options *options);
+
+#endif

@@ -1,0 +1,48 @@
+/* The cases of test_pool: the same promises on every kind of pool. */
+#ifndef NP_POOL_CASES_H
+#define NP_POOL_CASES_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "client/netpool.h"
+#include "tests/support/cluster.h"
+#include "tests/support/cmocka_all.h"
+
+/* What each test gets as its state. */
+struct pool_fixture {
+    const char *url;
+    netpool_options options;
+    unsigned slots;     /* executors in all */
+    bool has_processes; /* executors are processes: a crash is survived, a deadline enforced */
+    bool has_cluster;
+    struct cluster cluster;
+};
+
+/* Opens the fixture's pool. */
+netpool *pool_of(void **state);
+
+static inline netpool_bytes bytes_of(const void *data, size_t size)
+{
+    return (netpool_bytes){.data = data, .size = size};
+}
+
+/* Submits a u64. */
+netpool_future *submit_number(netpool *pool, const char *function, uint64_t number,
+                              const netpool_task_options *options);
+
+/* The u64 of a result. */
+uint64_t number_of(const netpool_result *result);
+
+extern const struct CMUnitTest map_cases[];
+extern const size_t map_case_count;
+extern const struct CMUnitTest task_cases[];
+extern const size_t task_case_count;
+extern const struct CMUnitTest fault_cases[];
+extern const size_t fault_case_count;
+extern const struct CMUnitTest stream_cases[];
+extern const size_t stream_case_count;
+extern const struct CMUnitTest life_cases[];
+extern const size_t life_case_count;
+
+#endif

@@ -1,0 +1,194 @@
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "tests/system/pool/pool_cases.h"
+
+enum { ITEMS = 100000 };
+
+static netpool_stream *open_stream(netpool *pool, const char *function, const netpool_stream_options *options)
+{
+    netpool_stream *stream;
+    assert_int_equal(netpool_stream_open(pool, function, options, &stream), NETPOOL_OK);
+    return stream;
+}
+
+static void *put_all(void *context)
+{
+    netpool_stream *stream = context;
+    for (uint64_t i = 0; i < ITEMS; i++) {
+        if (netpool_stream_put(stream, bytes_of(&i, sizeof i), 60000) != NETPOOL_OK) {
+            return NULL;
+        }
+    }
+    netpool_stream_end(stream);
+    return context;
+}
+
+static void a6_ordered_stream_gives_results_in_the_order_of_its_inputs(void **state)
+{
+    netpool *pool = pool_of(state);
+    netpool_stream *stream = open_stream(pool, "square", NULL);
+    pthread_t putter;
+    void *returned;
+    assert_int_equal(pthread_create(&putter, NULL, put_all, stream), 0);
+    netpool_result result;
+    uint64_t index;
+    for (uint64_t i = 0; i < ITEMS; i++) {
+        assert_int_equal(netpool_stream_next(stream, 60000, &index, &result), NETPOOL_OK);
+        assert_int_equal(index, i);
+        assert_int_equal(result.status, NETPOOL_OK);
+        assert_int_equal(number_of(&result), i * i);
+    }
+    assert_int_equal(netpool_stream_next(stream, -1, &index, &result), NETPOOL_CLOSED);
+    assert_int_equal(pthread_join(putter, &returned), 0);
+    assert_ptr_equal(returned, stream);
+    netpool_stream_close(&stream);
+    assert_null(stream);
+    netpool_close(&pool);
+}
+
+/* One thread that puts and takes. */
+static void a6_unordered_stream_gives_each_result_once(void **state)
+{
+    netpool *pool = pool_of(state);
+    netpool_stream_options options = {.unordered = true, .in_flight = 1000};
+    netpool_stream *stream = open_stream(pool, "square", &options);
+    unsigned char *seen = calloc(ITEMS, 1);
+    netpool_result result;
+    uint64_t index;
+    uint64_t put = 0;
+    assert_non_null(seen);
+    for (uint64_t taken = 0; taken < ITEMS; taken++) {
+        while (put < ITEMS && netpool_stream_put(stream, bytes_of(&put, sizeof put), 0) == NETPOOL_OK) {
+            put++;
+        }
+        assert_int_equal(netpool_stream_next(stream, 60000, &index, &result), NETPOOL_OK);
+        assert_true(index < put && put - taken <= 1000);
+        assert_int_equal(seen[index], 0);
+        seen[index] = 1;
+        assert_int_equal(number_of(&result), index * index);
+    }
+    netpool_stream_end(stream);
+    assert_int_equal(netpool_stream_next(stream, -1, NULL, NULL), NETPOOL_CLOSED);
+    assert_int_equal(netpool_stream_put(stream, bytes_of("", 0), -1), NETPOOL_CLOSED);
+    netpool_stream_close(&stream);
+    free(seen);
+    netpool_close(&pool);
+}
+
+static void failed_items_come_like_the_others(void **state)
+{
+    netpool *pool = pool_of(state);
+    netpool_stream *stream = open_stream(pool, "fail_above", NULL);
+    netpool_result result;
+    uint64_t index;
+    for (uint64_t i = 0; i < 2000; i++) {
+        assert_int_equal(netpool_stream_put(stream, bytes_of(&i, sizeof i), 10000), NETPOOL_OK);
+    }
+    netpool_stream_end(stream);
+    for (uint64_t i = 0; i < 2000; i++) {
+        assert_int_equal(netpool_stream_next(stream, 20000, &index, &result), NETPOOL_OK);
+        assert_int_equal(index, i);
+        assert_int_equal(result.status, i > 1000 ? NETPOOL_FAILED : NETPOOL_OK);
+        assert_true((result.failure != NULL) == (i > 1000));
+    }
+    netpool_stream_close(&stream);
+    netpool_close(&pool);
+}
+
+static void stream_is_bounded_in_items_and_bytes(void **state)
+{
+    netpool *pool = pool_of(state);
+    static char block[60000];
+    netpool_stream_options few = {.in_flight = 3};
+    netpool_stream_options small = {.in_flight_bytes = 100000};
+    netpool_stream *stream = open_stream(pool, "echo", &few);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(netpool_stream_put(stream, bytes_of("a", 1), 0), NETPOOL_OK);
+    }
+    assert_int_equal(netpool_stream_put(stream, bytes_of("a", 1), 0), NETPOOL_TIMEOUT);
+    assert_int_equal(netpool_stream_put(stream, bytes_of("a", 1), 20), NETPOOL_TIMEOUT);
+    assert_int_equal(netpool_stream_next(stream, 10000, NULL, NULL), NETPOOL_OK);
+    assert_int_equal(netpool_stream_put(stream, bytes_of("a", 1), 0), NETPOOL_OK);
+    netpool_stream_close(&stream);
+    stream = open_stream(pool, "echo", &small);
+    assert_int_equal(netpool_stream_put(stream, bytes_of(block, sizeof block), 0), NETPOOL_OK);
+    assert_int_equal(netpool_stream_put(stream, bytes_of(block, sizeof block), 0), NETPOOL_TIMEOUT);
+    assert_int_equal(netpool_stream_next(stream, 10000, NULL, NULL), NETPOOL_OK);
+    assert_int_equal(netpool_stream_put(stream, bytes_of(block, sizeof block), 0), NETPOOL_OK);
+    netpool_stream_close(&stream);
+    netpool_close(&pool);
+}
+
+static void stream_may_be_closed_in_the_middle(void **state)
+{
+    netpool *pool = pool_of(state);
+    netpool_stream *stream = open_stream(pool, "sleep_ms", NULL);
+    for (uint64_t i = 0; i < 500; i++) {
+        uint64_t ms = 5;
+        assert_int_equal(netpool_stream_put(stream, bytes_of(&ms, sizeof ms), 0), NETPOOL_OK);
+    }
+    assert_int_equal(netpool_stream_next(stream, 10000, NULL, NULL), NETPOOL_OK);
+    netpool_stream_close(&stream);
+    netpool_future *future = submit_number(pool, "square", 6, NULL); /* the pool goes on */
+    assert_int_equal(netpool_wait(future, 20000, NULL), NETPOOL_OK);
+    netpool_future_free(&future);
+    netpool_close(&pool);
+}
+
+static void *put_until_refused(void *context)
+{
+    netpool_stream *stream = context;
+    netpool_status status;
+    do {
+        status = netpool_stream_put(stream, bytes_of("a", 1), -1);
+    } while (status == NETPOOL_OK);
+    return status == NETPOOL_CLOSED ? stream : NULL;
+}
+
+static void put_that_waits_is_told_of_the_end(void **state)
+{
+    netpool_stream_options few = {.in_flight = 4};
+    for (int closes = 0; closes < 2; closes++) { /* of the stream, of the pool */
+        netpool *pool = pool_of(state);
+        netpool_stream *stream = open_stream(pool, "echo", &few);
+        pthread_t putter;
+        void *returned;
+        assert_int_equal(pthread_create(&putter, NULL, put_until_refused, stream), 0);
+        assert_int_equal(netpool_stream_next(stream, 10000, NULL, NULL), NETPOOL_OK);
+        if (closes == 0) {
+            netpool_stream_end(stream);
+        } else {
+            netpool_close(&pool);
+        }
+        assert_int_equal(pthread_join(putter, &returned), 0);
+        assert_ptr_equal(returned, stream);
+        netpool_stream_close(&stream);
+        netpool_close(&pool);
+    }
+}
+
+static void empty_stream_ends_at_once(void **state)
+{
+    netpool *pool = pool_of(state);
+    netpool_stream *stream = open_stream(pool, "echo", NULL);
+    assert_int_equal(netpool_stream_next(stream, 0, NULL, NULL), NETPOOL_TIMEOUT);
+    netpool_stream_end(stream);
+    assert_int_equal(netpool_stream_next(stream, -1, NULL, NULL), NETPOOL_CLOSED);
+    netpool_stream_close(&stream);
+    netpool_stream_options reserved = {.reserved = {1}};
+    assert_int_equal(netpool_stream_open(pool, "echo", &reserved, &stream), NETPOOL_INVALID);
+    assert_int_equal(netpool_stream_open(pool, "a b", NULL, &stream), NETPOOL_INVALID);
+    netpool_close(&pool);
+}
+
+const struct CMUnitTest stream_cases[] = {
+    cmocka_unit_test(a6_ordered_stream_gives_results_in_the_order_of_its_inputs),
+    cmocka_unit_test(a6_unordered_stream_gives_each_result_once),
+    cmocka_unit_test(failed_items_come_like_the_others),
+    cmocka_unit_test(stream_is_bounded_in_items_and_bytes),
+    cmocka_unit_test(stream_may_be_closed_in_the_middle),
+    cmocka_unit_test(put_that_waits_is_told_of_the_end),
+    cmocka_unit_test(empty_stream_ends_at_once),
+};
+const size_t stream_case_count = sizeof stream_cases / sizeof stream_cases[0];

@@ -1,0 +1,261 @@
+/* Buffers, arenas, tables, random numbers, URLs, errors. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/arena.h"
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/random.h"
+#include "common/table.h"
+#include "common/url.h"
+#include "tests/support/cmocka_all.h"
+
+static void buffer_keeps_bytes_in_order_under_random_use(void **state)
+{
+    (void)state;
+    struct np_buffer buffer = {0};
+    struct np_random random = {1};
+    uint8_t next_in = 0;
+    uint8_t next_out = 0;
+    for (int i = 0; i < 20000; i++) {
+        uint8_t bytes[300];
+        size_t size = np_random_below(&random, sizeof bytes);
+        for (size_t j = 0; j < size; j++) {
+            bytes[j] = next_in++;
+        }
+        assert_int_equal(np_buffer_append(&buffer, bytes, size), NETPOOL_OK);
+        size_t take = np_random_below(&random, np_buffer_size(&buffer) + 1);
+        for (size_t j = 0; j < take; j++) {
+            assert_int_equal(np_buffer_data(&buffer)[j], next_out++);
+        }
+        np_buffer_consume(&buffer, take);
+        assert_true(buffer.capacity <= 64 * 1024);
+    }
+    np_buffer_fini(&buffer);
+}
+
+static void buffer_refuses_a_size_that_overflows(void **state)
+{
+    (void)state;
+    struct np_buffer buffer = {0};
+    assert_int_equal(np_buffer_append(&buffer, "x", 1), NETPOOL_OK);
+    assert_null(np_buffer_reserve(&buffer, SIZE_MAX - 4));
+    assert_int_equal(np_buffer_size(&buffer), 1);
+    np_buffer_fini(&buffer);
+}
+
+static void arena_holds_to_its_budget_and_alignment(void **state)
+{
+    (void)state;
+    struct np_arena arena = {0};
+    assert_null(np_arena_allocate(&arena, 1));
+    for (int round = 0; round < 3; round++) {
+        np_arena_reset(&arena, 100000);
+        size_t got = 0;
+        for (size_t size = 1;; size = size * 3 % 4001) {
+            void *memory = np_arena_allocate(&arena, size);
+            if (memory == NULL) {
+                break;
+            }
+            assert_int_equal((uintptr_t)memory % 16, 0);
+            memset(memory, 0xAB, size);
+            got += size;
+        }
+        assert_in_range(got, 90000, 100000);
+    }
+    assert_null(np_arena_allocate(&arena, SIZE_MAX));
+    np_arena_fini(&arena);
+}
+
+/* The most neighbouring places that are taken: what a search may have to walk. */
+static size_t longest_run(const struct np_table *table)
+{
+    size_t longest = 0;
+    size_t run = 0;
+    for (size_t i = 0; i < table->capacity; i++) {
+        run = table->entries[i].value != NULL ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+    }
+    return longest;
+}
+
+static void b15_keys_chosen_to_collide_spread_in_a_table_with_a_secret_seed(void **state)
+{
+    enum { KEYS = 4096 };
+    const uint64_t inverse = UINT64_C(0xF1DE83E19937733D); /* of the table's multiplier, modulo 2^64 */
+    struct np_table known = {0};
+    struct np_table secret = {.seed = UINT64_C(0x6c62272e07bb0143)};
+    char value;
+    (void)state;
+    assert_int_equal(inverse * UINT64_C(0x9E3779B97F4A7C15), 1);
+    for (uint64_t hash = UINT64_C(0x100000001), found = 0; found < KEYS;
+         hash += UINT64_C(0x100000001)) { /* its halves cancel out */
+        uint64_t group = hash * inverse;
+        if (group >> 61 == 0) {
+            found++;
+            assert_int_equal(np_table_put(&known, group << 3, &value), NETPOOL_OK);
+            assert_int_equal(np_table_put(&secret, group << 3, &value), NETPOOL_OK);
+        }
+    }
+    assert_true(longest_run(&known) >= KEYS); /* the attack works without the secret */
+    assert_in_range(longest_run(&secret), 1, 200);
+    np_table_fini(&known);
+    np_table_fini(&secret);
+    assert_true(secret.seed != 0);
+}
+
+static void table_agrees_with_a_plain_array(void **state)
+{
+    (void)state;
+    enum { KEYS = 5000 };
+    static char present[KEYS];
+    struct np_table table = {0};
+    struct np_random random = {2};
+    size_t count = 0;
+    for (int i = 0; i < 400000; i++) {
+        uint64_t key = np_random_below(&random, KEYS);
+        /* Phases that mostly fill and mostly empty, so that it grows and shrinks. */
+        bool put = np_random_below(&random, 10) < ((i / 40000) % 2 == 0 ? 8U : 2U);
+        if (put) {
+            assert_int_equal(np_table_put(&table, key * 64, &present[key]), NETPOOL_OK);
+            count += !present[key];
+            present[key] = 1;
+        } else {
+            assert_ptr_equal(np_table_take(&table, key * 64), present[key] ? &present[key] : NULL);
+            count -= present[key] != 0;
+            present[key] = 0;
+        }
+        assert_int_equal(table.count, count);
+    }
+    size_t cursor = 0;
+    size_t walked = 0;
+    for (char *value = np_table_next(&table, &cursor); value != NULL; value = np_table_next(&table, &cursor)) {
+        assert_int_equal(*value, 1);
+        assert_ptr_equal(np_table_find(&table, (uint64_t)(value - present) * 64), value);
+        walked++;
+    }
+    assert_int_equal(walked, count);
+    np_table_fini(&table);
+}
+
+static void random_numbers_follow_the_published_sequence(void **state)
+{
+    (void)state;
+    struct np_random random = {1234567};
+    assert_true(np_random_next(&random) == UINT64_C(6457827717110365317));
+    assert_true(np_random_next(&random) == UINT64_C(3203168211198807973));
+    for (int i = 0; i < 1000; i++) {
+        assert_true(np_random_below(&random, 7) < 7);
+    }
+}
+
+static void well_formed_urls_are_taken_apart(void **state)
+{
+    (void)state;
+    struct np_url url;
+    assert_int_equal(np_url_parse(&url, "local", NULL), NETPOOL_OK);
+    assert_int_equal(url.kind, NP_URL_LOCAL);
+    assert_int_equal(url.count, 0);
+    assert_int_equal(np_url_parse(&url, "local:8", NULL), NETPOOL_OK);
+    assert_int_equal(url.count, 8);
+    assert_int_equal(np_url_parse(&url, "threads:4", NULL), NETPOOL_OK);
+    assert_int_equal(url.kind, NP_URL_THREADS);
+    assert_int_equal(np_url_parse(&url, "ipc:///run/netpool/socket", NULL), NETPOOL_OK);
+    assert_string_equal(url.path, "/run/netpool/socket");
+    assert_int_equal(np_url_parse(&url, "tls://broker.example:4750", NULL), NETPOOL_OK);
+    assert_string_equal(url.host, "broker.example");
+    assert_string_equal(url.port, "4750");
+    assert_int_equal(np_url_parse(&url, "tls://10.0.0.1", NULL), NETPOOL_OK);
+    assert_string_equal(url.port, NP_URL_DEFAULT_PORT);
+    assert_int_equal(np_url_parse(&url, "tls://[::1]:0", NULL), NETPOOL_OK);
+    assert_string_equal(url.host, "::1");
+    assert_string_equal(url.port, "0");
+    assert_int_equal(np_url_parse(&url, "tls://[fe80::1]", NULL), NETPOOL_OK);
+    assert_string_equal(url.port, NP_URL_DEFAULT_PORT);
+}
+
+static void malformed_urls_are_refused_with_the_accepted_forms(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",           "locale",         "local:",           "local:0",       "local:-1",     "local:4097",
+        "local:1x",   "threads:0",      "threads:",         "ipc://",        "ipc://a/b",    "tls://",
+        "tls://:1",   "tls://host:",    "tls://host:65536", "tls://host:1a", "tls://a:b:1",  "tls://[::1",
+        "tls://[]:1", "tls://host/x:1", "http://host:1",    "tcp://host:1",  "TLS://host:1", "tls:/host",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct np_url url = {.count = 77};
+        netpool_error error = {0};
+        assert_int_equal(np_url_parse(&url, bad[i], &error), NETPOOL_INVALID);
+        assert_non_null(strstr(error.message, "tls://HOST:PORT"));
+        assert_int_equal(url.count, 77);
+    }
+    char longest[300];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    memcpy(longest, "ipc:///", 7);
+    struct np_url url;
+    assert_int_equal(np_url_parse(&url, longest, NULL), NETPOOL_INVALID);
+}
+
+static void errors_stay_on_one_line(void **state)
+{
+    (void)state;
+    netpool_error error;
+    assert_int_equal(np_error_set(&error, NETPOOL_FAILED, "a\nb\r%s", "c"), NETPOOL_FAILED);
+    assert_string_equal(error.message, "a?b?c");
+    assert_int_equal(np_error_set(NULL, NETPOOL_LOST, "x"), NETPOOL_LOST);
+    for (int status = 0; status <= NETPOOL_POISON; status++) {
+        assert_string_not_equal(netpool_status_name((netpool_status)status), "UNKNOWN");
+        assert_string_not_equal(netpool_status_text((netpool_status)status), "unknown status");
+    }
+    assert_string_equal(netpool_status_name((netpool_status)999), "UNKNOWN");
+}
+
+static void limited_log_counts_what_it_leaves_out(void **state)
+{
+    (void)state;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    np_log_open(ends[1], NP_LOG_INFO);
+    struct np_log_limit limit = {0};
+    for (int i = 0; i < 100; i++) {
+        np_log_limited(&limit, 1, NP_LOG_WARNING, "test", "again\nforged");
+    }
+    np_log_limited(&limit, 1 + NP_NS_PER_S, NP_LOG_WARNING, "test", "later");
+    np_log(NP_LOG_DEBUG, "test", "not wanted");
+    np_log_open(-1, NP_LOG_OFF);
+    close(ends[1]);
+    char text[8192];
+    ssize_t size = read(ends[0], text, sizeof text - 1);
+    assert_true(size > 0);
+    text[size] = '\0';
+    close(ends[0]);
+    size_t lines = 0;
+    for (char *c = text; *c != '\0'; c++) {
+        lines += *c == '\n';
+    }
+    assert_int_equal(lines, 12);
+    assert_non_null(strstr(text, "warning test: again?forged\n"));
+    assert_non_null(strstr(text, "90 more lines"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(buffer_keeps_bytes_in_order_under_random_use),
+        cmocka_unit_test(buffer_refuses_a_size_that_overflows),
+        cmocka_unit_test(arena_holds_to_its_budget_and_alignment),
+        cmocka_unit_test(table_agrees_with_a_plain_array),
+        cmocka_unit_test(b15_keys_chosen_to_collide_spread_in_a_table_with_a_secret_seed),
+        cmocka_unit_test(random_numbers_follow_the_published_sequence),
+        cmocka_unit_test(well_formed_urls_are_taken_apart),
+        cmocka_unit_test(malformed_urls_are_refused_with_the_accepted_forms),
+        cmocka_unit_test(errors_stay_on_one_line),
+        cmocka_unit_test(limited_log_counts_what_it_leaves_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

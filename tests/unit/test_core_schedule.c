@@ -1,0 +1,326 @@
+/* Who runs what, where, and how much ahead. */
+#include <time.h>
+
+#include "tests/unit/core_rig.h"
+
+enum { CLIENT = 1 };
+
+/* The worker answers all it was assigned, each after `compute_ns`; returns how many. */
+static size_t answer(struct rig *rig, uint64_t worker, uint8_t session, uint64_t compute_ns)
+{
+    size_t count = 0;
+    const struct rig_message *message;
+    while ((message = rig_take(rig, worker, NP__ENVELOPE__KIND_ASSIGN)) != NULL) {
+        const Np__Assign *assign = message->envelope->assign;
+        for (size_t i = 0; i < assign->n_seqs; i++) {
+            rig_result(rig, worker,
+                       (struct rig_result){.session = session == 0 ? assign->session.data[0] : session,
+                                           .seq = assign->seqs[i],
+                                           .compute_ns = compute_ns});
+            count++;
+        }
+    }
+    rig_flush(rig);
+    return count;
+}
+
+static void higher_priority_goes_first_then_the_older_task(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 2, .priority = -1});
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 3, .count = 2});
+    rig_submit(rig, client, (struct rig_task){.function = "g", .first = 5, .count = 2});
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 7, .count = 1, .priority = 5});
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 8, .count = 1});
+    uint64_t worker = rig_worker(rig, 2, 1, "f g");
+    static const uint64_t right[] = {7, 3, 4, 5, 6, 8, 1, 2};
+    size_t next = 0;
+    for (int round = 0; round < 10 && next < 8; round++) {
+        const struct rig_message *message;
+        while ((message = rig_take(rig, worker, NP__ENVELOPE__KIND_ASSIGN)) != NULL) {
+            for (size_t i = 0; i < message->envelope->assign->n_seqs; i++) {
+                uint64_t seq = message->envelope->assign->seqs[i];
+                assert_int_equal(seq, right[next++]);
+                rig_result(rig, worker,
+                           (struct rig_result){.session = CLIENT, .seq = seq, .compute_ns = 50 * NP_NS_PER_MS});
+            }
+        }
+        rig_flush(rig);
+    }
+    assert_int_equal(next, 8);
+    rig_free(rig);
+}
+
+/* Past the rig, which would walk through everything after each. */
+static void submit_with_priority(struct rig *rig, uint64_t client, uint64_t seq, int priority)
+{
+    uint32_t none = 0;
+    Np__Submit submit = NP__SUBMIT__INIT;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    submit.function = (char *)"f";
+    submit.n_seqs = submit.n_sizes = 1;
+    submit.seqs = &seq;
+    submit.sizes = &none;
+    submit.priority = priority;
+    envelope.kind_case = NP__ENVELOPE__KIND_SUBMIT;
+    envelope.submit = &submit;
+    struct np_message message = {.envelope = &envelope};
+    core_receive(rig->core, client, &message, rig->now);
+}
+
+/* Were finding each one's place a walk past all others, this would take a minute. */
+static void b15_a_priority_of_its_own_for_each_of_many_tasks_costs_little(void **state)
+{
+    enum { TASKS = 60000, CPU_MAX_S = 4 };
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    clock_t begin = clock();
+    for (int i = 1; i <= TASKS; i++) {
+        submit_with_priority(rig, client, (uint64_t)i, i % 2 == 0 ? i : TASKS / 2 + i);
+    }
+    double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
+    print_message("%.2f s\n", seconds);
+    assert_true(seconds < CPU_MAX_S);
+    uint64_t worker = rig_worker(rig, 2, 1, "f"); /* the rig's check looks at the order of all */
+    const struct rig_message *message = rig_take(rig, worker, NP__ENVELOPE__KIND_ASSIGN);
+    assert_non_null(message);
+    assert_int_equal(message->envelope->assign->seqs[0], TASKS - 1);
+    rig_free(rig);
+}
+
+static void the_least_loaded_worker_that_has_the_function_is_chosen(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t small = rig_worker(rig, 2, 1, "f");
+    uint64_t large = rig_worker(rig, 3, 3, "f");
+    uint64_t other = rig_worker(rig, 4, 8, "g");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 4});
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, small), 1);
+    assert_int_equal(rig_take_assigned(rig, large), 3);
+    assert_int_equal(rig_take_assigned(rig, other), 0);
+    rig_free(rig);
+}
+
+static void workers_get_nothing_before_ready_and_while_they_drain(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t worker = rig_joining_worker(rig, 2, 1, "f");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 10});
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, worker), 0);
+    rig_say(rig, worker, NP__ENVELOPE__KIND_READY);
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, worker), 2);
+    rig_say(rig, worker, NP__ENVELOPE__KIND_DRAIN);
+    rig_returned(rig, worker, CLIENT, 2, 1, false);
+    rig_result(rig, worker, (struct rig_result){.session = CLIENT, .seq = 1});
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, worker), 0);
+    assert_int_equal(rig_stats(rig).queued, 9);
+    rig_free(rig);
+}
+
+static void prefetch_grows_for_short_tasks_and_vanishes_for_long_ones(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t worker = rig_worker(rig, 2, 2, "f g");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 4000});
+    rig_flush(rig);
+    size_t first = answer(rig, worker, CLIENT, 1000);
+    assert_int_equal(first, 4);                                 /* not measured: two a slot */
+    assert_int_equal(rig_take_assigned(rig, worker), 2 * 1024); /* microseconds: 1,024 a slot */
+    rig_free(rig);
+
+    rig = rig_new(NULL);
+    client = rig_client(rig, CLIENT, false);
+    worker = rig_worker(rig, 2, 2, "f g");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 4000});
+    rig_flush(rig);
+    answer(rig, worker, CLIENT, 50 * NP_NS_PER_MS);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(answer(rig, worker, CLIENT, 50 * NP_NS_PER_MS), 2); /* the slots alone */
+    }
+    rig_free(rig);
+}
+
+static void a_workers_window_bounds_what_it_holds(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t worker = rig_worker(rig, 2, 8, "f"); /* 1 MiB */
+    for (uint64_t seq = 1; seq <= 4; seq++) {
+        rig_submit(rig, client, (struct rig_task){.function = "f", .first = seq, .count = 1, .size = 400000});
+    }
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 5, .count = 1, .size = 3000000});
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, worker), 2);
+    for (uint64_t seq = 1; seq <= 4; seq++) {
+        rig_result(rig, worker, (struct rig_result){.session = CLIENT, .seq = seq});
+        rig_flush(rig);
+    }
+    assert_int_equal(rig_take_assigned(rig, worker), 3); /* one task may be larger than the window */
+    rig_free(rig);
+}
+
+static void b15_a_client_with_many_tasks_does_not_delay_another_ones_few(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t flood = rig_client(rig, CLIENT, false);
+    uint64_t few = rig_client(rig, 2, false);
+    uint64_t worker = rig_worker(rig, 3, 1, "f");
+    for (uint64_t first = 1; first < 40000; first += 4000) {
+        rig_submit(rig, flood, (struct rig_task){.function = "f", .first = first, .count = 4000});
+    }
+    rig_flush(rig);
+    for (int i = 0; i < 20; i++) {
+        answer(rig, worker, 0, 5 * NP_NS_PER_MS);
+    }
+    rig_submit(rig, few, (struct rig_task){.function = "f", .first = 1, .count = 10});
+    rig_flush(rig);
+    size_t rounds = 0;
+    struct session *session = session_find(rig->core, rig_hello_of(NP__ROLE__CLIENT, 2).session.data);
+    while (session->done < 10) {
+        answer(rig, worker, 0, 5 * NP_NS_PER_MS);
+        rounds++;
+    }
+    assert_in_range(rounds, 10, 23); /* every other task is one of the few */
+    rig_free(rig);
+}
+
+static void a_client_that_was_idle_cannot_claim_the_past(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t a = rig_client(rig, CLIENT, false);
+    uint64_t b = rig_client(rig, 2, false);
+    uint64_t worker = rig_worker(rig, 3, 1, "f");
+    rig_submit(rig, a, (struct rig_task){.function = "f", .first = 1, .count = 1000});
+    rig_flush(rig);
+    for (int i = 0; i < 100; i++) {
+        answer(rig, worker, 0, 10 * NP_NS_PER_MS);
+    }
+    rig_submit(rig, b, (struct rig_task){.function = "f", .first = 1, .count = 1000});
+    rig_flush(rig);
+    struct session *first = session_find(rig->core, rig_hello_of(NP__ROLE__CLIENT, CLIENT).session.data);
+    struct session *second = session_find(rig->core, rig_hello_of(NP__ROLE__CLIENT, 2).session.data);
+    uint64_t before = first->done;
+    for (int i = 0; i < 100; i++) {
+        answer(rig, worker, 0, 10 * NP_NS_PER_MS);
+    }
+    assert_in_range(first->done - before, 47, 53); /* shared from now on */
+    assert_in_range(second->done, 47, 53);
+    rig_free(rig);
+}
+
+static void a_task_whose_workers_are_busy_does_not_hold_up_others(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t f = rig_worker(rig, 2, 1, "f");
+    uint64_t g = rig_worker(rig, 3, 1, "g");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 100, .priority = 9});
+    rig_submit(rig, client, (struct rig_task){.function = "g", .first = 101, .count = 2});
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, f), 2);
+    assert_int_equal(rig_take_assigned(rig, g), 2);
+    rig_free(rig);
+}
+
+static void surplus_of_a_busy_worker_is_withdrawn_for_an_idle_one(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t busy = rig_worker(rig, 2, 2, "f");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 4});
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, busy), 4);
+    assert_null(rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW));
+    uint64_t other = rig_worker(rig, 4, 2, "g"); /* idle, but of no use */
+    assert_null(rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW));
+    uint64_t idle = rig_worker(rig, 3, 2, "f");
+    const struct rig_message *withdraw = rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW);
+    assert_non_null(withdraw);
+    assert_int_equal(withdraw->envelope->withdraw->count, 1);
+    rig_flush(rig);
+    assert_null(rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW)); /* one at a time */
+    rig_returned(rig, busy, CLIENT, 4, 1, true);
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, idle), 1);
+    assert_int_equal(rig_take_assigned(rig, other), 0);
+    withdraw = rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW); /* it has one more than it can run */
+    assert_non_null(withdraw);
+    rig_returned(rig, busy, 0, 0, 0, true); /* nothing any more */
+    rig_flush(rig);
+    assert_null(rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW)); /* not asked again until it gets more */
+    rig_free(rig);
+}
+
+static void surplus_that_is_done_sooner_than_moved_stays(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t busy = rig_worker(rig, 2, 1, "f");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 2});
+    rig_flush(rig);
+    answer(rig, busy, CLIENT, 2000);
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 3, .count = 100});
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, busy), 100);
+    rig_worker(rig, 3, 1, "f");
+    assert_null(rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW));
+    rig_free(rig);
+}
+
+static void assignments_are_batches_within_the_caps(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 100, .size = 4000});
+    uint64_t worker = rig_worker(rig, 2, 64, "f");
+    size_t tasks = 0;
+    size_t batches = 0;
+    const struct rig_message *message;
+    while ((message = rig_take(rig, worker, NP__ENVELOPE__KIND_ASSIGN)) != NULL) {
+        assert_true(message->body_size <= NP_FRAME_BODY_MAX);
+        tasks += message->envelope->assign->n_seqs;
+        batches++;
+    }
+    assert_int_equal(tasks, 100);
+    assert_int_equal(batches, 7); /* 16 payloads of 4,000 bytes fit 64 KiB */
+    rig_free(rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(higher_priority_goes_first_then_the_older_task),
+        cmocka_unit_test(b15_a_priority_of_its_own_for_each_of_many_tasks_costs_little),
+        cmocka_unit_test(the_least_loaded_worker_that_has_the_function_is_chosen),
+        cmocka_unit_test(workers_get_nothing_before_ready_and_while_they_drain),
+        cmocka_unit_test(prefetch_grows_for_short_tasks_and_vanishes_for_long_ones),
+        cmocka_unit_test(a_workers_window_bounds_what_it_holds),
+        cmocka_unit_test(b15_a_client_with_many_tasks_does_not_delay_another_ones_few),
+        cmocka_unit_test(a_client_that_was_idle_cannot_claim_the_past),
+        cmocka_unit_test(a_task_whose_workers_are_busy_does_not_hold_up_others),
+        cmocka_unit_test(surplus_of_a_busy_worker_is_withdrawn_for_an_idle_one),
+        cmocka_unit_test(surplus_that_is_done_sooner_than_moved_stays),
+        cmocka_unit_test(assignments_are_batches_within_the_caps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

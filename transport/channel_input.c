@@ -1,0 +1,146 @@
+#include "transport/channel_input.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/error.h"
+
+static void drop_large(struct large_input *large)
+{
+    free(large->header);
+    free(large->body);
+    *large = (struct large_input){0};
+}
+
+void channel_input_fini(struct channel_input *input)
+{
+    np_buffer_fini(&input->bytes);
+    drop_large(&input->large);
+}
+
+/* The two sides' first messages, before roles are known. */
+static bool is_opening_kind(const struct channel_input *input, Np__Envelope__KindCase kind)
+{
+    Np__Envelope__KindCase first =
+        input->local_role == NP__ROLE__BROKER ? NP__ENVELOPE__KIND_HELLO : NP__ENVELOPE__KIND_WELCOME;
+    return kind == first || kind == NP__ENVELOPE__KIND_GOODBYE || kind == NP__ENVELOPE__KIND_HEARTBEAT;
+}
+
+static netpool_status check_allowed(const struct channel_input *input, const Np__Envelope *envelope,
+                                    netpool_error *error)
+{
+    bool allowed = input->remote_role == NP__ROLE__NONE
+                       ? is_opening_kind(input, envelope->kind_case)
+                       : np_message_is_allowed(input->remote_role, input->local_role, envelope->kind_case);
+    if (allowed) {
+        return NETPOOL_OK;
+    }
+    return np_error_set(error, NETPOOL_PROTOCOL, "a %s message is not allowed from a peer of role %s here",
+                        np_message_kind_name(envelope->kind_case), np_role_name(input->remote_role));
+}
+
+static netpool_status begin_large(struct channel_input *input, const Np__Envelope *envelope,
+                                  const struct np_frame *frame, netpool_error *error)
+{
+    struct large_input *large = &input->large;
+    if (large->header != NULL || frame->body_size != 0) {
+        return np_error_set(error, NETPOOL_PROTOCOL, "a large body is announced inside another");
+    }
+    if (envelope->large_body > input->max_payload) {
+        return np_error_set(error, NETPOOL_PROTOCOL, "a body of %llu bytes is announced, the limit is %llu",
+                            (unsigned long long)envelope->large_body, (unsigned long long)input->max_payload);
+    }
+    netpool_status status = np_message_check(envelope, envelope->large_body, error);
+    if (status != NETPOOL_OK) {
+        return status;
+    }
+    large->size = envelope->large_body;
+    large->header_size = frame->header_size;
+    large->header = malloc(frame->header_size);
+    large->body = malloc(large->size); /* untouched pages cost nothing until chunks arrive */
+    if (large->header == NULL || large->body == NULL) {
+        drop_large(large);
+        return np_error_set(error, NETPOOL_NO_MEMORY, "no memory for a body of %llu bytes",
+                            (unsigned long long)envelope->large_body);
+    }
+    memcpy(large->header, frame->header, frame->header_size);
+    return NETPOOL_OK;
+}
+
+/* Turns the complete large body into its message; the body's memory goes with it. */
+static netpool_status finish_large(struct large_input *large, struct np_arena *arena, struct np_message *message,
+                                   netpool_error *error)
+{
+    struct np_frame announced = {.header = large->header, .header_size = large->header_size};
+    const Np__Envelope *envelope;
+    netpool_status status = np_message_decode(&announced, arena, &envelope, error);
+    if (status == NETPOOL_OK) {
+        *message = (struct np_message){
+            .envelope = envelope, .body = large->body, .body_size = large->size, .owned_body = large->body};
+        large->body = NULL;
+    }
+    drop_large(large);
+    return status;
+}
+
+static netpool_status append_chunk(struct channel_input *input, const struct np_frame *frame, struct np_arena *arena,
+                                   struct np_message *message, bool *is_whole, netpool_error *error)
+{
+    struct large_input *large = &input->large;
+    if (large->header == NULL || frame->body_size > large->size - large->filled) {
+        return np_error_set(error, NETPOOL_PROTOCOL, "a chunk that belongs to no body");
+    }
+    memcpy(large->body + large->filled, frame->body, frame->body_size);
+    large->filled += frame->body_size;
+    if (large->filled < large->size) {
+        return NETPOOL_OK;
+    }
+    *is_whole = true;
+    return finish_large(large, arena, message, error);
+}
+
+static netpool_status handle_frame(struct channel_input *input, const struct np_frame *frame, struct np_arena *arena,
+                                   struct np_message *message, bool *is_whole, netpool_error *error)
+{
+    const Np__Envelope *envelope;
+    netpool_status status = np_message_decode(frame, arena, &envelope, error);
+    if (status == NETPOOL_OK) {
+        status = check_allowed(input, envelope, error);
+    }
+    if (status != NETPOOL_OK) {
+        return status;
+    }
+    if (envelope->large_body > 0) {
+        return begin_large(input, envelope, frame, error);
+    }
+    status = np_message_check(envelope, frame->body_size, error);
+    if (status != NETPOOL_OK) {
+        return status;
+    }
+    if (envelope->kind_case == NP__ENVELOPE__KIND_CHUNK) {
+        return append_chunk(input, frame, arena, message, is_whole, error);
+    }
+    *message = (struct np_message){.envelope = envelope, .body = frame->body, .body_size = frame->body_size};
+    *is_whole = true;
+    return NETPOOL_OK;
+}
+
+netpool_status channel_input_next(struct channel_input *input, struct np_arena *arena, struct np_message *message,
+                                  bool *is_whole, netpool_error *error)
+{
+    *is_whole = false;
+    while (!*is_whole) {
+        np_buffer_consume(&input->bytes, input->handled);
+        input->handled = 0;
+        struct np_frame frame;
+        netpool_status status = np_frame_parse(np_buffer_data(&input->bytes), np_buffer_size(&input->bytes), &frame,
+                                               &input->handled, error);
+        if (status == NETPOOL_OK && input->handled > 0) {
+            status = handle_frame(input, &frame, arena, message, is_whole, error);
+        }
+        if (status != NETPOOL_OK || input->handled == 0) {
+            return status;
+        }
+    }
+    return NETPOOL_OK;
+}

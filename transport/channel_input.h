@@ -1,0 +1,39 @@
+/*
+ * What a channel has read: bytes on the way to whole, checked messages, with large bodies joined from their chunks.
+ * It holds to the rules of who may send what, before it takes memory for a body.
+ */
+#ifndef NP_CHANNEL_INPUT_H
+#define NP_CHANNEL_INPUT_H
+
+#include <stdbool.h>
+
+#include "common/buffer.h"
+#include "proto/message.h"
+
+/* A large body on its way in. */
+struct large_input {
+    uint8_t *header; /* copy of the frame header that announced it; NULL: none on its way */
+    size_t header_size;
+    uint8_t *body;
+    size_t size;
+    size_t filled;
+};
+
+struct channel_input {
+    struct np_buffer bytes; /* filled by the channel */
+    size_t handled;         /* bytes at the front that belong to the message given out last */
+    struct large_input large;
+    uint64_t max_payload; /* bytes of the largest body accepted */
+    Np__Role local_role;
+    Np__Role remote_role; /* NONE: not known yet, only the opening messages pass */
+};
+
+void channel_input_fini(struct channel_input *input);
+
+/* The next whole message, *is_whole false when more bytes are needed. It lies in the arena and in the input's bytes
+ * until the next call; an owned body not taken is the caller's to free. NETPOOL_PROTOCOL: the peer broke a rule. */
+NETPOOL_MUST_CHECK netpool_status channel_input_next(struct channel_input *input, struct np_arena *arena,
+                                                     struct np_message *message, bool *is_whole,
+                                                     netpool_error *error);
+
+#endif

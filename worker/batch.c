@@ -1,0 +1,53 @@
+#include "worker/batch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/text.h"
+#include "worker/fatal.h"
+
+struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t function)
+{
+    const Np__Assign *assign = message->envelope->assign;
+    const size_t count = assign->n_seqs;
+    struct batch *batch = fatal_if_null(calloc(1, sizeof *batch + count * sizeof(struct task)));
+    memcpy(batch->session, assign->session.data, NP_SESSION_SIZE);
+    (void)np_text_copy(batch->function_name, sizeof batch->function_name, assign->function);
+    batch->epoch = epoch;
+    batch->function = function;
+    batch->item_in_size = assign->item_in_size;
+    batch->item_out_size = assign->item_out_size;
+    batch->timeout_ns = assign->timeout_ms > INT64_MAX / (2 * NP_NS_PER_MS)
+                            ? INT64_MAX / 2
+                            : (int64_t)assign->timeout_ms * NP_NS_PER_MS;
+    batch->body = fatal_if_null(np_message_take_body(message));
+    batch->live = batch->count = (uint32_t)count;
+    const uint8_t *payload = batch->body;
+    for (size_t i = 0; i < count; i++) {
+        struct task *task = &batch->tasks[i];
+        *task = (struct task){
+            .batch = batch,
+            .seq = assign->seqs[i],
+            .payload = payload,
+            .size = assign->sizes[i],
+            .attempt = assign->n_attempts > 0 ? assign->attempts[i] : 1,
+            .first_item = assign->n_first_items > 0 ? assign->first_items[i] : 0,
+        };
+        np_list_init(&task->node);
+        payload += task->size;
+    }
+    return batch;
+}
+
+void batch_release(struct task *task)
+{
+    struct batch *batch = task->batch;
+    assert(np_list_is_empty(&task->node) && batch->live > 0);
+    batch->live--;
+    if (batch->live == 0) {
+        free(batch->body);
+        free(batch);
+    }
+}

@@ -1,0 +1,48 @@
+/* Tasks that the supervisor holds. They come in batches and share what the batch has in common, its payload bytes
+ * included, until the last of them is released. */
+#ifndef NP_BATCH_H
+#define NP_BATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/list.h"
+#include "proto/limits.h"
+#include "proto/message.h"
+
+#define TASK_NO_FUNCTION UINT32_MAX
+
+struct task {
+    struct np_list node; /* in the queue, or among what a slot was fed */
+    struct batch *batch;
+    uint64_t seq;
+    const uint8_t *payload; /* in the batch's body */
+    uint64_t first_item;    /* index in its map */
+    uint32_t size;          /* bytes */
+    uint32_t attempt;
+    uint32_t number;      /* of its record in the slot's ring, while fed */
+    uint32_t estimate_ns; /* what it was thought to take when it was fed */
+    bool is_cancelled;    /* it runs, and nobody wants its result */
+};
+
+struct batch {
+    uint8_t session[NP_SESSION_SIZE]; /* of the client */
+    uint64_t epoch;                   /* of the leases */
+    uint32_t function;                /* index, or TASK_NO_FUNCTION */
+    uint32_t item_in_size;
+    uint32_t item_out_size;
+    int64_t timeout_ns; /* 0 = none */
+    uint8_t *body;
+    char function_name[NP_NAME_MAX + 1];
+    uint32_t live; /* tasks not released */
+    uint32_t count;
+    struct task tasks[];
+};
+
+/* From a checked Assign message, whose body is taken. Ends the process when out of memory. */
+struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t function);
+
+/* The task is done with; the last one frees the batch. It must be in no list. */
+void batch_release(struct task *task);
+
+#endif

@@ -1,0 +1,196 @@
+#include "worker/call.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/limits.h"
+
+/* One call. In a block it is used for item after item, so that an item costs little more than the function itself. */
+struct netpool_call {
+    const struct call_request *request;
+    struct call_state *state;
+    struct np_buffer *result;
+    char *message;         /* NP_MESSAGE_MAX + 1 bytes */
+    uint8_t *item_out;     /* block: where this item's result goes */
+    uint64_t item;         /* index in the block */
+    netpool_status status; /* what the function was told last, if that was a failure */
+    bool has_returned;     /* block: this item has its result */
+};
+
+static bool is_block(const netpool_call *call)
+{
+    return call->request->item_in_size > 0;
+}
+
+static netpool_status refuse_size(netpool_call *call, size_t size)
+{
+    if (!is_block(call)) {
+        (void)snprintf(call->message, NP_MESSAGE_MAX + 1, "a result of %zu bytes; the pool's limit is %llu", size,
+                       (unsigned long long)call->request->max_result);
+        return call->status = NETPOOL_TOO_LARGE;
+    }
+    (void)snprintf(call->message, NP_MESSAGE_MAX + 1, "a result of %zu bytes; items of this map have %lu", size,
+                   (unsigned long)call->request->item_out_size);
+    return call->status = NETPOOL_FAILED;
+}
+
+static netpool_status run_out_of_memory(netpool_call *call, size_t size)
+{
+    (void)snprintf(call->message, NP_MESSAGE_MAX + 1, "no memory for a result of %zu bytes", size);
+    return call->status = NETPOOL_NO_MEMORY;
+}
+
+netpool_status netpool_return(netpool_call *call, const void *data, size_t size)
+{
+    if (is_block(call)) {
+        if (size != call->request->item_out_size) {
+            return refuse_size(call, size);
+        }
+        call->has_returned = true;
+        if (size == sizeof(uint64_t)) { /* a constant size is one instruction */
+            memcpy(call->item_out, data, sizeof(uint64_t));
+        } else if (size > 0) {
+            memmove(call->item_out, data, size);
+        }
+        return NETPOOL_OK;
+    }
+    if (size > call->request->max_result) {
+        return refuse_size(call, size);
+    }
+    np_buffer_clear(call->result);
+    if (size > 0 && np_buffer_append(call->result, data, size) != NETPOOL_OK) {
+        return run_out_of_memory(call, size);
+    }
+    return NETPOOL_OK;
+}
+
+void *netpool_return_buffer(netpool_call *call, size_t size)
+{
+    if (is_block(call)) {
+        if (size != call->request->item_out_size) {
+            (void)refuse_size(call, size);
+            return NULL;
+        }
+        call->has_returned = true;
+        return call->item_out;
+    }
+    if (size > call->request->max_result) {
+        (void)refuse_size(call, size);
+        return NULL;
+    }
+    np_buffer_clear(call->result);
+    void *place = np_buffer_reserve(call->result, size > 0 ? size : 1);
+    if (place == NULL) {
+        (void)run_out_of_memory(call, size);
+        return NULL;
+    }
+    np_buffer_commit(call->result, size);
+    return place;
+}
+
+netpool_status netpool_fail(netpool_call *call, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(call->message, NP_MESSAGE_MAX + 1, format, arguments);
+    va_end(arguments);
+    /* After a refused netpool_return_buffer the function says netpool_fail: too large stays too large. */
+    return call->status = call->status == NETPOOL_TOO_LARGE ? NETPOOL_TOO_LARGE : NETPOOL_FAILED;
+}
+
+bool netpool_is_cancelled(const netpool_call *call)
+{
+    return atomic_load_explicit(&call->state->cancelled, memory_order_relaxed) != 0;
+}
+
+void netpool_progress(netpool_call *call, uint64_t done, uint64_t total)
+{
+    atomic_store_explicit(&call->state->total, total, memory_order_relaxed);
+    atomic_store_explicit(&call->state->done, done, memory_order_relaxed);
+}
+
+unsigned netpool_attempt(const netpool_call *call)
+{
+    return call->request->attempt;
+}
+
+uint64_t netpool_item(const netpool_call *call)
+{
+    return call->request->first_item + call->item;
+}
+
+/* What becomes of a function's return value: its own failures end as FAILED whatever number it chose, so that no
+ * function can pass itself off as crashed or lost and be run again. */
+static netpool_status settle_failure(netpool_call *call, netpool_status returned)
+{
+    if (call->message[0] == '\0') {
+        (void)snprintf(call->message, NP_MESSAGE_MAX + 1, "%s", netpool_status_text(returned));
+    }
+    np_buffer_clear(call->result);
+    return returned == NETPOOL_TOO_LARGE || returned == NETPOOL_CANCELLED ? returned : NETPOOL_FAILED;
+}
+
+static netpool_status run_single(netpool_call *call)
+{
+    netpool_status status = call->request->function(call, call->request->input);
+    return status == NETPOOL_OK ? NETPOOL_OK : settle_failure(call, status);
+}
+
+static netpool_status run_block(netpool_call *call)
+{
+    const struct call_request *request = call->request;
+    const size_t in_size = request->item_in_size;
+    const size_t out_size = request->item_out_size;
+    const uint64_t count = request->input.size / in_size;
+    if (request->input.size % in_size != 0) {
+        (void)snprintf(call->message, NP_MESSAGE_MAX + 1, "a block of %zu bytes is no whole number of items of %zu",
+                       request->input.size, in_size);
+        return NETPOOL_FAILED;
+    }
+    if (out_size > 0 && count > request->max_result / out_size) {
+        return settle_failure(call, NETPOOL_TOO_LARGE);
+    }
+    call->item_out = np_buffer_reserve(call->result, count * out_size + 1);
+    if (call->item_out == NULL) {
+        return settle_failure(call, NETPOOL_NO_MEMORY);
+    }
+    netpool_bytes item = {.data = request->input.data, .size = in_size};
+    for (; call->item < count; call->item++) {
+        atomic_store_explicit(&call->state->item, call->item, memory_order_relaxed);
+        call->has_returned = false;
+        netpool_status status = request->function(call, item);
+        if (__builtin_expect(status != NETPOOL_OK, 0)) {
+            return settle_failure(call, status);
+        }
+        if (__builtin_expect(!call->has_returned && out_size > 0, 0)) {
+            if (call->message[0] == '\0') {
+                (void)refuse_size(call, 0);
+            }
+            return settle_failure(call, NETPOOL_FAILED);
+        }
+        if (__builtin_expect(netpool_is_cancelled(call), 0)) {
+            return settle_failure(call, NETPOOL_CANCELLED);
+        }
+        item.data = (const uint8_t *)item.data + in_size;
+        call->item_out += out_size;
+    }
+    np_buffer_commit(call->result, count * out_size);
+    return NETPOOL_OK;
+}
+
+netpool_status call_run(const struct call_request *request, struct call_state *state, struct np_buffer *result,
+                        char *message, uint64_t *failed_item)
+{
+    netpool_call call = {.request = request, .state = state, .result = result, .message = message};
+    message[0] = '\0';
+    np_buffer_clear(result);
+    atomic_store_explicit(&state->item, 0, memory_order_relaxed);
+    atomic_store_explicit(&state->done, 0, memory_order_relaxed);
+    atomic_store_explicit(&state->total, 0, memory_order_relaxed);
+    netpool_status status = request->item_in_size > 0 ? run_block(&call) : run_single(&call);
+    if (status != NETPOOL_OK) {
+        *failed_item = call.item;
+    }
+    return status;
+}

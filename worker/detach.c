@@ -1,0 +1,40 @@
+#include "worker/detach.h"
+
+#include <assert.h>
+#include <unistd.h>
+
+enum { KEEP_MAX = 16 };
+
+void detach_reset_signals(const sigset_t *blocked)
+{
+    struct sigaction defaults = {.sa_handler = SIG_DFL};
+    for (int number = 1; number < NSIG; number++) {
+        (void)sigaction(number, &defaults, NULL); /* refused for SIGKILL, SIGSTOP and libc's own */
+    }
+    sigset_t none;
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, blocked != NULL ? blocked : &none, NULL);
+}
+
+void detach_close_descriptors(const int *keep, size_t count)
+{
+    assert(count <= KEEP_MAX);
+    unsigned next = STDERR_FILENO + 1;
+    for (;;) {
+        /* The smallest descriptor to keep from `next` on ends the gap to close. */
+        unsigned kept = ~0U;
+        for (size_t i = 0; i < count; i++) {
+            if (keep[i] >= 0 && (unsigned)keep[i] >= next && (unsigned)keep[i] < kept) {
+                kept = (unsigned)keep[i];
+            }
+        }
+        if (kept == ~0U) {
+            (void)close_range(next, ~0U, 0);
+            return;
+        }
+        if (kept > next) {
+            (void)close_range(next, kept - 1, 0);
+        }
+        next = kept + 1;
+    }
+}

@@ -1,0 +1,307 @@
+#include "worker/executor.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "proto/limits.h"
+#include "worker/detach.h"
+#include "worker/modules.h"
+#include "worker/share.h"
+
+enum {
+    BELL_FD_MIN = 200,       /* out of the way of functions that count on small numbers */
+    SHORTEST_CHDIR_NS = 400, /* a call that took less cannot have changed the directory */
+};
+
+struct executor {
+    struct share *share;
+    int bell;
+    struct ring tasks;
+    struct ring results;
+    netpool_function **functions; /* by index in the registry */
+    size_t function_count;
+    size_t wanted;          /* bytes waited for in the task ring, or of room in the result ring */
+    struct np_buffer input; /* payloads that do not lie in the ring in one piece */
+    struct np_buffer result;
+    char directory[4096]; /* where every call starts */
+    char message[NP_MESSAGE_MAX + 1];
+};
+
+static void ring_bell(struct executor *executor)
+{
+    uint64_t one = 1;
+    if (write(executor->bell, &one, sizeof one) != (ssize_t)sizeof one) {
+        _exit(EXECUTOR_UNUSABLE); /* a function closed the descriptor */
+    }
+}
+
+static bool has_tasks(void *context)
+{
+    struct executor *executor = context;
+    return ring_available(&executor->tasks) >= executor->wanted;
+}
+
+static bool has_room(void *context)
+{
+    struct executor *executor = context;
+    return ring_room(&executor->results, executor->wanted) >= executor->wanted;
+}
+
+static void wait_for_tasks(struct executor *executor, size_t wanted)
+{
+    executor->wanted = wanted;
+    while (!has_tasks(executor)) {
+        share_sleep(executor->share, SHARE_WAITS_FOR_TASKS, has_tasks, executor);
+    }
+}
+
+static void wait_for_room(struct executor *executor, size_t wanted)
+{
+    executor->wanted = wanted;
+    while (!has_room(executor)) {
+        share_sleep(executor->share, SHARE_WAITS_FOR_ROOM, has_room, executor);
+    }
+}
+
+static void give_room_back(struct executor *executor)
+{
+    ring_publish_read(&executor->tasks);
+    if (share_take_bell(executor->share, SHARE_BELL_ROOM)) {
+        ring_bell(executor);
+    }
+}
+
+static void publish_results(struct executor *executor)
+{
+    ring_publish_written(&executor->results);
+    if (share_take_bell(executor->share, SHARE_BELL_RESULTS)) {
+        ring_bell(executor);
+    }
+}
+
+/* Streams bytes through the ring when they do not fit at once. */
+static void write_result_bytes(struct executor *executor, const void *data, size_t size)
+{
+    const uint8_t *at = data;
+    while (size > 0) {
+        size_t room = ring_room(&executor->results, size < SHARE_RING_SIZE ? size : SHARE_RING_SIZE);
+        if (room == 0) {
+            publish_results(executor);
+            wait_for_room(executor, 1);
+            continue;
+        }
+        size_t piece = size < room ? size : room;
+        ring_write(&executor->results, at, piece);
+        at += piece;
+        size -= piece;
+    }
+}
+
+/* The payload of the record just read, 16-byte aligned; *in_place: it lies in the ring, which keeps the room. NULL:
+ * no memory, the payload was skipped. */
+static const uint8_t *take_payload(struct executor *executor, size_t size, bool *in_place)
+{
+    static const _Alignas(SHARE_ALIGNMENT) uint8_t empty[SHARE_ALIGNMENT];
+    size_t padded = share_padded(size);
+    *in_place = false;
+    if (padded == 0) {
+        return empty;
+    }
+    if (padded <= SHARE_WHOLE_MAX) {
+        wait_for_tasks(executor, padded);
+        const uint8_t *payload = ring_peek(&executor->tasks, padded);
+        if (payload != NULL) {
+            *in_place = true;
+            return payload;
+        }
+    }
+    np_buffer_clear(&executor->input);
+    uint8_t *copy = np_buffer_reserve(&executor->input, padded);
+    for (size_t filled = 0; filled < padded;) {
+        wait_for_tasks(executor, 1);
+        size_t piece = ring_available(&executor->tasks);
+        piece = piece < padded - filled ? piece : padded - filled;
+        if (copy != NULL) {
+            ring_read(&executor->tasks, copy + filled, piece);
+        } else {
+            ring_skip(&executor->tasks, piece);
+        }
+        give_room_back(executor);
+        filled += piece;
+    }
+    return copy;
+}
+
+/* False: the supervisor has taken the task back. */
+static bool claim(struct executor *executor, uint32_t number)
+{
+    uint64_t word = atomic_load_explicit(&executor->share->claim, memory_order_acquire);
+    do {
+        if ((int32_t)(number - share_claim_floor(word)) < 0) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&executor->share->claim, &word,
+                                                    share_claim_word(share_claim_floor(word), number + 1),
+                                                    memory_order_acq_rel, memory_order_acquire));
+    return true;
+}
+
+static netpool_status run(struct executor *executor, const struct task_record *record, const uint8_t *payload,
+                          uint64_t *failed_item)
+{
+    if (payload == NULL) {
+        (void)snprintf(executor->message, sizeof executor->message, "no memory for an input of %lu bytes",
+                       (unsigned long)record->size);
+        return NETPOOL_FAILED;
+    }
+    struct call_request request = {
+        .function = executor->functions[record->function],
+        .input = {.data = payload, .size = record->size},
+        .item_in_size = record->item_in_size,
+        .item_out_size = record->item_out_size,
+        .first_item = record->first_item,
+        .attempt = record->attempt,
+        .max_result = record->max_result,
+    };
+    return call_run(&request, &executor->share->call, &executor->result, executor->message, failed_item);
+}
+
+static void answer(struct executor *executor, const struct task_record *record, netpool_status status,
+                   uint64_t failed_item, uint64_t compute_ns)
+{
+    bool is_ok = status == NETPOOL_OK;
+    struct result_record result = {
+        .number = record->number,
+        .status = (uint32_t)status,
+        .size = is_ok ? np_buffer_size(&executor->result) : 0,
+        .compute_ns = compute_ns,
+        .failed_item = failed_item,
+        .message_size = is_ok ? 0 : (uint32_t)strlen(executor->message),
+    };
+    write_result_bytes(executor, &result, sizeof result);
+    if (is_ok && result.size > 0) {
+        write_result_bytes(executor, np_buffer_data(&executor->result), result.size);
+    } else if (!is_ok) {
+        write_result_bytes(executor, executor->message, result.message_size);
+    }
+    publish_results(executor);
+}
+
+static void serve_one(struct executor *executor)
+{
+    struct task_record record;
+    wait_for_tasks(executor, sizeof record);
+    ring_read(&executor->tasks, &record, sizeof record);
+    bool in_place;
+    const uint8_t *payload = take_payload(executor, record.size, &in_place);
+    if (claim(executor, record.number)) {
+        int64_t start = np_clock_now();
+        atomic_store_explicit(&executor->share->started_ns, start, memory_order_relaxed);
+        uint64_t failed_item = 0;
+        netpool_status status = run(executor, &record, payload, &failed_item);
+        (void)fflush(stdout);
+        int64_t compute_ns = np_clock_now() - start;
+        answer(executor, &record, status, failed_item, (uint64_t)compute_ns);
+        if (compute_ns >= SHORTEST_CHDIR_NS) {
+            (void)!chdir(executor->directory); /* gone by now? then the function has to live with it */
+        }
+        np_buffer_clear(&executor->result);
+        np_buffer_trim(&executor->result, SHARE_RING_SIZE);
+    }
+    if (in_place) {
+        ring_skip(&executor->tasks, share_padded(record.size));
+    }
+    give_room_back(executor);
+    np_buffer_clear(&executor->input);
+    np_buffer_trim(&executor->input, SHARE_RING_SIZE);
+}
+
+/* exit() inside a function must not run what the program registered with atexit: it was meant for the program. */
+static void leave_at_once(int code, void *unused)
+{
+    (void)unused;
+    (void)fflush(stdout);
+    _exit(code);
+}
+
+static int open_output(const struct executor_fds *fds)
+{
+    int null = open("/dev/null", O_RDONLY);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(fds->output, STDOUT_FILENO) < 0 ||
+        dup2(fds->output, STDERR_FILENO) < 0) {
+        return -1;
+    }
+    /* A stream of its own: the program's may hold what the program had not written yet, and a file's position. */
+    FILE *output = fdopen(STDOUT_FILENO, "w");
+    if (output == NULL) {
+        return -1;
+    }
+    (void)setvbuf(output, NULL, _IOLBF, BUFSIZ);
+    stdout = output;
+    return 0;
+}
+
+/* The kernel's memory killer should take executors before their supervisor, whose death would cost all of them. */
+static void volunteer_for_memory_killer(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)!write(fd, "500", 3);
+        close(fd);
+    }
+}
+
+static int isolate(struct executor *executor, const struct executor_fds *fds)
+{
+    const struct rlimit no_core = {0, 0};
+    if (setsid() < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != fds->parent ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || setrlimit(RLIMIT_CORE, &no_core) != 0) {
+        return -1;
+    }
+    executor->bell = fcntl(fds->bell, F_DUPFD_CLOEXEC, BELL_FD_MIN);
+    if (executor->bell < 0) {
+        executor->bell = fcntl(fds->bell, F_DUPFD_CLOEXEC, STDERR_FILENO + 1); /* few descriptors are allowed here */
+    }
+    executor->share = share_map(fds->share);
+    if (executor->bell < 0 || executor->share == NULL || open_output(fds) != 0) {
+        return -1;
+    }
+    volunteer_for_memory_killer();
+    detach_close_descriptors(&executor->bell, 1);
+    detach_reset_signals(NULL);
+    return on_exit(leave_at_once, NULL);
+}
+
+static int find_functions(struct executor *executor)
+{
+    executor->function_count = modules_count();
+    executor->functions = calloc(executor->function_count + 1, sizeof(netpool_function *));
+    for (size_t i = 0; executor->functions != NULL && i < executor->function_count; i++) {
+        executor->functions[i] = modules_at(i)->function;
+    }
+    return executor->functions != NULL ? 0 : -1;
+}
+
+_Noreturn void executor_main(const struct executor_fds *fds)
+{
+    static struct executor executor;
+    if (isolate(&executor, fds) != 0 || find_functions(&executor) != 0 ||
+        getcwd(executor.directory, sizeof executor.directory) == NULL) {
+        _exit(EXECUTOR_UNUSABLE);
+    }
+    struct share *share = executor.share;
+    atomic_store(&share->pid, (uint32_t)getpid());
+    ring_init(&executor.tasks, &share->tasks, share_task_bytes(share), SHARE_RING_SIZE);
+    ring_init(&executor.results, &share->results, share_result_bytes(share), SHARE_RING_SIZE);
+    for (;;) {
+        serve_one(&executor);
+    }
+}

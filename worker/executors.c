@@ -1,0 +1,406 @@
+#include "worker/executors.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/error.h"
+#include "worker/fatal.h"
+#include "worker/slot_results.h"
+
+#define AHEAD_NS (200 * NP_NS_PER_US)     /* work an executor is given ahead */
+#define LONG_TASK_NS NP_NS_PER_MS         /* nothing is fed behind or as one of these */
+#define STRAGGLER_NS (300 * NP_NS_PER_US) /* a head that runs for so long has nothing waiting behind it */
+#define LOOK_NS (500 * NP_NS_PER_MS)
+#define HANDLING_NS 300 /* what an executor needs between two tasks */
+
+enum { AHEAD_MAX = 512 /* tasks */ };
+
+static void zygote_spoke(struct reactor_source *source, uint32_t events)
+{
+    (void)events;
+    /* executors_turn reads it, after the other sources of this turn */
+    NP_CONTAINER(source, struct executors, zygote_source)->zygote_has_spoken = true;
+}
+
+netpool_status executors_init(struct executors *executors, const struct executors_options *options,
+                              netpool_error *error)
+{
+    *executors = (struct executors){
+        .reactor = options->reactor,
+        .zygote = options->zygote,
+        .outbox = options->outbox,
+        .slot_count = options->slots,
+        .function_count = options->functions,
+        .deadline = 0,
+        .balance_at = NP_NEVER,
+        .look_at = NP_NEVER,
+        .max_payload = options->max_payload,
+        .cancel_grace_ns = options->cancel_grace_ns,
+        .forward_fd = options->forward_fd,
+        .slots = fatal_if_null(calloc(options->slots, sizeof(struct slot))),
+        .estimates_ns = fatal_if_null(calloc(options->functions + 1, sizeof(int64_t))),
+    };
+    np_list_init(&executors->queue);
+    np_list_init(&executors->ready);
+    memory_killer_init(&executors->memory_killer);
+    for (unsigned i = 0; i < options->slots; i++) {
+        slot_init(&executors->slots[i], executors, i);
+    }
+    if (reactor_add(executors->reactor, &executors->zygote_source, options->zygote->fd, EPOLLIN, zygote_spoke) !=
+        NETPOOL_OK) {
+        executors_fini(executors);
+        return np_error_system(error, "cannot watch the zygote");
+    }
+    return NETPOOL_OK;
+}
+
+static struct task *pop_queue(struct executors *executors, struct np_list *node)
+{
+    np_list_remove(node);
+    executors->queued--;
+    return NP_CONTAINER(node, struct task, node);
+}
+
+void executors_fini(struct executors *executors)
+{
+    for (unsigned i = 0; i < executors->slot_count; i++) {
+        struct slot *slot = &executors->slots[i];
+        NP_LIST_EACH(node, &slot->fed) {
+            struct task *task = NP_CONTAINER(node, struct task, node);
+            slot_remove_task(slot, task);
+            batch_release(task);
+        }
+        slot_fini(slot);
+    }
+    NP_LIST_EACH(node, &executors->queue) {
+        batch_release(pop_queue(executors, node));
+    }
+    reactor_remove(executors->reactor, &executors->zygote_source);
+    free(executors->slots);
+    free(executors->estimates_ns);
+    executors->slots = NULL;
+    executors->slot_count = 0;
+}
+
+void executors_mark_ready(struct executors *executors, struct slot *slot)
+{
+    if (!slot->is_ready) {
+        slot->is_ready = true;
+        np_list_push_back(&executors->ready, &slot->ready_node);
+    }
+}
+
+void executors_set_deadline(struct executors *executors, int64_t deadline)
+{
+    executors->deadline = np_earlier(executors->deadline, deadline);
+}
+
+void executors_requeue(struct executors *executors, struct task *task)
+{
+    np_list_push_front(&executors->queue, &task->node);
+    executors->queued++;
+}
+
+void executors_note_time(struct executors *executors, const struct task *task, int64_t compute_ns)
+{
+    int64_t *estimate = &executors->estimates_ns[task->batch->function];
+    int64_t seen = compute_ns < INT64_MAX - HANDLING_NS ? compute_ns + HANDLING_NS : INT64_MAX;
+    *estimate = *estimate == 0 ? seen : *estimate + (seen - *estimate) / 8;
+}
+
+/* Ends a task that has not started. */
+static void fail_unstarted(struct executors *executors, struct task *task, netpool_status status, const char *message)
+{
+    struct outbox_failure failure = {.message = message};
+    struct outbox_result result = {.task = task, .status = status, .failure = &failure};
+    (void)outbox_add(executors->outbox, &result);
+    batch_release(task);
+}
+
+void executors_assign(struct executors *executors, struct batch *batch)
+{
+    const uint32_t count = batch->count; /* the batch may be gone after its last task */
+    const bool is_unknown = batch->function == TASK_NO_FUNCTION;
+    for (uint32_t i = 0; i < count; i++) {
+        struct task *task = &batch->tasks[i];
+        if (is_unknown) {
+            fail_unstarted(executors, task, NETPOOL_NO_SUCH_FUNCTION, netpool_status_text(NETPOOL_NO_SUCH_FUNCTION));
+        } else {
+            np_list_push_back(&executors->queue, &task->node);
+            executors->queued++;
+        }
+    }
+}
+
+struct selection {
+    const uint8_t *session;
+    const uint64_t *seqs; /* sorted */
+    size_t count;
+};
+
+static int compare_seqs(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left;
+    uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static bool is_selected(const struct selection *selection, const struct task *task)
+{
+    return memcmp(task->batch->session, selection->session, NP_SESSION_SIZE) == 0 &&
+           bsearch(&task->seq, selection->seqs, selection->count, sizeof(uint64_t), compare_seqs) != NULL;
+}
+
+static bool has_selected(const struct slot *slot, const struct selection *selection)
+{
+    NP_LIST_EACH(node, &slot->fed) {
+        if (is_selected(selection, NP_CONTAINER(node, struct task, node))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void cancel_in_slot(struct executors *executors, struct slot *slot, const struct selection *selection,
+                           int64_t now)
+{
+    slot_take_back(slot);
+    slot_results_take(slot, now, true); /* now at most the running task is left */
+    struct np_list *head = np_list_front(&slot->fed);
+    if (head != NULL && is_selected(selection, NP_CONTAINER(head, struct task, node))) {
+        slot_cancel_head(slot, now + executors->cancel_grace_ns);
+    }
+}
+
+void executors_cancel(struct executors *executors, const uint8_t *session, uint64_t *seqs, size_t count, int64_t now)
+{
+    qsort(seqs, count, sizeof *seqs, compare_seqs);
+    const struct selection selection = {.session = session, .seqs = seqs, .count = count};
+    for (unsigned i = 0; i < executors->slot_count; i++) {
+        if (has_selected(&executors->slots[i], &selection)) {
+            cancel_in_slot(executors, &executors->slots[i], &selection, now);
+        }
+    }
+    NP_LIST_EACH(node, &executors->queue) {
+        if (is_selected(&selection, NP_CONTAINER(node, struct task, node))) {
+            fail_unstarted(executors, pop_queue(executors, node), NETPOOL_CANCELLED,
+                           netpool_status_text(NETPOOL_CANCELLED));
+        }
+    }
+}
+
+static void take_all_back(struct executors *executors)
+{
+    for (unsigned i = 0; i < executors->slot_count; i++) {
+        slot_take_back(&executors->slots[i]);
+    }
+}
+
+void executors_give_back(struct executors *executors, size_t count, struct roll *roll)
+{
+    if (executors->queued < count) {
+        take_all_back(executors);
+    }
+    for (; count > 0 && executors->queued > 0; count--) {
+        struct task *task = pop_queue(executors, executors->queue.previous);
+        roll_add(roll, task->batch->session, task->batch->epoch, task->seq, task->attempt);
+        batch_release(task);
+    }
+}
+
+void executors_pause(struct executors *executors, struct roll *roll)
+{
+    executors->is_paused = true;
+    take_all_back(executors);
+    executors_give_back(executors, executors->queued, roll);
+}
+
+static void report_list(const struct np_list *list, struct roll *roll)
+{
+    NP_LIST_EACH(node, list) {
+        const struct task *task = NP_CONTAINER(node, struct task, node);
+        roll_add(roll, task->batch->session, task->batch->epoch, task->seq, task->attempt);
+    }
+}
+
+void executors_report(const struct executors *executors, struct roll *roll)
+{
+    report_list(&executors->queue, roll);
+    for (unsigned i = 0; i < executors->slot_count; i++) {
+        report_list(&executors->slots[i].fed, roll);
+    }
+}
+
+static void hear_zygote(struct executors *executors, int64_t now)
+{
+    struct zygote_event event;
+    netpool_status status;
+    while ((status = zygote_receive(executors->zygote, &event)) == NETPOOL_OK) {
+        assert(event.slot < executors->slot_count);
+        struct slot *slot = &executors->slots[event.slot];
+        if (event.kind == ZYGOTE_FORKED) {
+            slot_forked(slot, (uint32_t)event.pid);
+            executors_set_deadline(executors, now); /* others may wait for their turn to start */
+        } else if (event.kind == ZYGOTE_FORK_FAILED) {
+            slot_fork_failed(slot, event.wait_status, now);
+        } else if (event.kind == ZYGOTE_EXITED) {
+            slot_exited(slot, event.wait_status, now);
+        }
+    }
+    if (status == NETPOOL_CLOSED) {
+        executors->zygote_is_gone = true;
+        reactor_remove(executors->reactor, &executors->zygote_source);
+    }
+}
+
+static int64_t estimate(const struct executors *executors, const struct task *task)
+{
+    int64_t seen = executors->estimates_ns[task->batch->function];
+    return seen == 0 ? LONG_TASK_NS : seen < UINT32_MAX ? seen : UINT32_MAX;
+}
+
+static bool is_feedable(const struct slot *slot)
+{
+    if ((slot->state != SLOT_LIVE && slot->state != SLOT_STARTING) || slot->tasks.is_broken) {
+        return false;
+    }
+    return np_list_is_empty(&slot->fed) || !NP_CONTAINER(slot->fed.next, struct task, node)->is_cancelled;
+}
+
+static bool may_go_ahead(const struct slot *slot, int64_t task_ns, int64_t now)
+{
+    return task_ns < LONG_TASK_NS && slot->ahead_ns + task_ns <= AHEAD_NS && slot->fed_count < AHEAD_MAX &&
+           now - slot->head_since < STRAGGLER_NS;
+}
+
+/* Feeds the slot up to `limit` tasks. False when the queue is empty. */
+static bool feed_slot(struct executors *executors, struct slot *slot, size_t limit, int64_t now)
+{
+    while (executors->queued > 0 && limit > 0 && is_feedable(slot)) {
+        struct np_list *node = executors->queue.next;
+        struct task *task = NP_CONTAINER(node, struct task, node);
+        int64_t task_ns = estimate(executors, task);
+        if (slot->fed_count > 0 && !may_go_ahead(slot, task_ns, now)) {
+            break;
+        }
+        (void)pop_queue(executors, node);
+        task->estimate_ns = (uint32_t)task_ns;
+        if (!slot_feed(slot, task, now)) {
+            executors_requeue(executors, task);
+            break;
+        }
+        limit--;
+    }
+    return executors->queued > 0;
+}
+
+/* First one task for each idle executor, then their shares ahead. */
+static void feed(struct executors *executors, int64_t now)
+{
+    assert(executors->slot_count > 0);
+    if (executors->is_paused || executors->queued == 0) {
+        return;
+    }
+    for (unsigned i = 0; i < executors->slot_count && executors->busy < executors->slot_count; i++) {
+        struct slot *slot = &executors->slots[i];
+        if (slot->fed_count == 0 && !feed_slot(executors, slot, 1, now)) {
+            return;
+        }
+    }
+    size_t share = executors->queued / executors->slot_count + 1;
+    for (unsigned i = 0; i < executors->slot_count; i++) {
+        if (!feed_slot(executors, &executors->slots[i], share, now)) {
+            return;
+        }
+    }
+}
+
+/* What waits behind a task that takes longer than thought goes to executors that are idle. */
+static void balance(struct executors *executors, int64_t now)
+{
+    bool is_uneven = executors->queued == 0 && executors->busy < executors->slot_count &&
+                     executors->fed > executors->busy && !executors->is_paused;
+    if (!is_uneven) {
+        executors->balance_at = NP_NEVER;
+        return;
+    }
+    if (executors->balance_at == NP_NEVER) {
+        executors->balance_at = now + STRAGGLER_NS;
+    }
+    if (now < executors->balance_at) {
+        return;
+    }
+    executors->balance_at = now + STRAGGLER_NS;
+    for (unsigned i = 0; i < executors->slot_count; i++) {
+        struct slot *slot = &executors->slots[i];
+        if (slot->fed_count > 1 && now - slot->head_since >= STRAGGLER_NS) {
+            slot_take_back(slot);
+        }
+    }
+    feed(executors, now);
+}
+
+static void check_slots(struct executors *executors, int64_t now)
+{
+    if (now < executors->deadline) {
+        return;
+    }
+    executors->deadline = NP_NEVER;
+    for (unsigned i = 0; i < executors->slot_count; i++) {
+        slot_check(&executors->slots[i], now);
+    }
+}
+
+/* A function that writes over the shared memory may wipe out the bell, too. */
+static void look_at_busy(struct executors *executors, int64_t now)
+{
+    if (executors->busy == 0) {
+        executors->look_at = NP_NEVER;
+    } else if (now >= executors->look_at || executors->look_at == NP_NEVER) {
+        for (unsigned i = 0; i < executors->slot_count && executors->look_at != NP_NEVER; i++) {
+            if (executors->slots[i].fed_count > 0) {
+                executors_mark_ready(executors, &executors->slots[i]);
+            }
+        }
+        executors->look_at = now + LOOK_NS;
+    }
+}
+
+void executors_turn(struct executors *executors, int64_t now)
+{
+    struct np_list ready;
+    np_list_init(&ready);
+    np_list_splice_back(&ready, &executors->ready);
+    for (struct np_list *node = np_list_pop_front(&ready); node != NULL; node = np_list_pop_front(&ready)) {
+        struct slot *slot = NP_CONTAINER(node, struct slot, ready_node);
+        slot->is_ready = false;
+        slot_turn(slot, now);
+    }
+    if (executors->zygote_has_spoken) {
+        executors->zygote_has_spoken = false;
+        hear_zygote(executors, now);
+    }
+    if (!executors->zygote_is_gone) {
+        check_slots(executors, now);
+    }
+    feed(executors, now);
+    balance(executors, now);
+    look_at_busy(executors, now);
+}
+
+int64_t executors_deadline(const struct executors *executors)
+{
+    int64_t deadline = np_earlier(executors->deadline, np_earlier(executors->balance_at, executors->look_at));
+    return np_list_is_empty(&executors->ready) ? deadline : 0;
+}
+
+void executors_resume(struct executors *executors)
+{
+    for (unsigned i = 0; i < executors->slot_count; i++) {
+        if (executors->slots[i].is_stalled) {
+            executors_mark_ready(executors, &executors->slots[i]);
+        }
+    }
+}

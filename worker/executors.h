@@ -1,0 +1,91 @@
+/*
+ * All executors of a supervisor and the queue before them. Tasks come in with executors_assign; results leave through
+ * the outbox. Each executor is fed only as far ahead as about 200 microseconds of work, by what each function has
+ * been seen to take, and nothing beyond the running task when that takes a millisecond or more.
+ */
+#ifndef NP_EXECUTORS_H
+#define NP_EXECUTORS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "transport/reactor.h"
+#include "worker/batch.h"
+#include "worker/memory_killer.h"
+#include "worker/outbox.h"
+#include "worker/roll.h"
+#include "worker/slot.h"
+#include "worker/zygote.h"
+
+struct executors {
+    struct reactor *reactor;
+    struct zygote *zygote;
+    struct outbox *outbox;
+    struct slot *slots;
+    unsigned slot_count;
+    size_t function_count;
+    int64_t *estimates_ns; /* by function; 0: not seen yet */
+    struct np_list queue;  /* struct task, next to be fed first */
+    size_t queued;
+    struct np_list ready; /* slots whose bell rang */
+    size_t fed;           /* tasks fed and not answered */
+    unsigned busy;        /* slots with something fed */
+    unsigned forks_pending;
+    int64_t deadline; /* earliest of the slots' deadlines or of the next look at stragglers */
+    int64_t balance_at;
+    int64_t look_at;        /* busy slots are looked at then although no bell rang: one may have been overwritten */
+    bool is_paused;         /* nothing is fed any more */
+    bool zygote_has_spoken; /* since it was last heard */
+    bool zygote_is_gone;
+    struct reactor_source zygote_source;
+    struct memory_killer memory_killer;
+    uint64_t max_payload; /* bytes of a result */
+    int64_t cancel_grace_ns;
+    int forward_fd; /* where what functions print goes on to, -1: nowhere */
+    uint64_t crashes;
+};
+
+struct executors_options {
+    struct reactor *reactor;
+    struct zygote *zygote;
+    struct outbox *outbox;
+    unsigned slots;
+    size_t functions;
+    uint64_t max_payload;
+    int64_t cancel_grace_ns;
+    int forward_fd;
+};
+
+NETPOOL_MUST_CHECK netpool_status executors_init(struct executors *executors, const struct executors_options *options,
+                                                 netpool_error *error);
+void executors_fini(struct executors *executors);
+
+/* Queues the batch's tasks; one of an unknown function fails them at once. */
+void executors_assign(struct executors *executors, struct batch *batch);
+
+/* Cancels those of the tasks that are held: what has not started ends at once, what runs is told. Sorts seqs. */
+void executors_cancel(struct executors *executors, const uint8_t *session, uint64_t *seqs, size_t count, int64_t now);
+
+/* Gives up to `count` tasks that have not started back, last ones first, into the roll. */
+void executors_give_back(struct executors *executors, size_t count, struct roll *roll);
+
+/* No more is fed; what has not started is given back into the roll. */
+void executors_pause(struct executors *executors, struct roll *roll);
+
+/* Adds every task queued, fed or running to the roll. */
+void executors_report(const struct executors *executors, struct roll *roll);
+
+/* What has happened since the last turn is taken in, what can be fed is fed. */
+void executors_turn(struct executors *executors, int64_t now);
+int64_t executors_deadline(const struct executors *executors);
+
+/* Looks again at slots that waited for the outbox. */
+void executors_resume(struct executors *executors);
+
+/* Used by the slots. */
+void executors_mark_ready(struct executors *executors, struct slot *slot);
+void executors_note_time(struct executors *executors, const struct task *task, int64_t compute_ns);
+void executors_requeue(struct executors *executors, struct task *task); /* at the front */
+void executors_set_deadline(struct executors *executors, int64_t deadline);
+
+#endif

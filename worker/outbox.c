@@ -1,0 +1,244 @@
+#include "worker/outbox.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/buffer.h"
+#include "common/text.h"
+#include "worker/fatal.h"
+
+enum {
+    BODY_MAX = 64 * 1024,           /* bytes of a batch of more than one result */
+    FAILURE_BYTES_MAX = 100 * 1024, /* of a batch, so that its header keeps within NP_FRAME_HEADER_MAX */
+    BACKLOG_MAX = 1024 * 1024,      /* bytes given to the channel and not yet written */
+    ROWS_FIRST = 64,
+};
+
+/* One failure with its texts behind it, in one piece of memory. */
+struct kept_failure {
+    Np__Failure wire;
+    char text[];
+};
+
+/* One Results message in the making. */
+struct packet {
+    struct np_list node;
+    uint8_t session[NP_SESSION_SIZE];
+    uint64_t epoch;
+    uint32_t count;
+    uint32_t capacity;
+    uint64_t *seqs;
+    uint64_t *compute_ns;
+    uint32_t *sizes;
+    uint32_t *statuses;
+    uint32_t *attempts;
+    uint32_t *pids;
+    bool has_failures;
+    bool has_retries; /* some attempt is not the first */
+    Np__Failure *failures[NP_BATCH_FAILURES_MAX];
+    size_t failure_count;
+    size_t failure_bytes;
+    struct np_buffer body;
+    uint8_t *large_body; /* of the one result of this batch */
+    size_t large_size;
+    size_t bytes; /* its share of outbox.bytes */
+};
+
+void outbox_init(struct outbox *outbox)
+{
+    *outbox = (struct outbox){0};
+    np_list_init(&outbox->packets);
+}
+
+static void packet_destroy(struct packet *packet)
+{
+    for (size_t i = 0; i < packet->failure_count; i++) {
+        free(packet->failures[i]);
+    }
+    free(packet->seqs);
+    free(packet->compute_ns);
+    free(packet->sizes);
+    free(packet->statuses);
+    free(packet->attempts);
+    free(packet->pids);
+    free(packet->large_body);
+    np_buffer_fini(&packet->body);
+    free(packet);
+}
+
+void outbox_fini(struct outbox *outbox)
+{
+    NP_LIST_EACH(node, &outbox->packets) {
+        packet_destroy(NP_CONTAINER(node, struct packet, node));
+    }
+    outbox_init(outbox);
+}
+
+static struct packet *packet_new(struct outbox *outbox, const struct batch *batch)
+{
+    struct packet *packet = fatal_if_null(calloc(1, sizeof *packet));
+    memcpy(packet->session, batch->session, NP_SESSION_SIZE);
+    packet->epoch = batch->epoch;
+    packet->bytes = sizeof *packet;
+    outbox->bytes += packet->bytes;
+    np_list_push_back(&outbox->packets, &packet->node);
+    return packet;
+}
+
+static bool fits(const struct packet *packet, const struct outbox_result *result)
+{
+    const struct batch *batch = result->task->batch;
+    return packet->large_body == NULL && packet->count < NP_BATCH_TASKS_MAX &&
+           np_buffer_size(&packet->body) + result->size <= BODY_MAX && packet->epoch == batch->epoch &&
+           memcmp(packet->session, batch->session, NP_SESSION_SIZE) == 0 &&
+           (result->failure == NULL ||
+            (packet->failure_count < NP_BATCH_FAILURES_MAX &&
+             packet->failure_bytes + NP_MESSAGE_MAX + NP_ERROR_OUTPUT_MAX <= FAILURE_BYTES_MAX));
+}
+
+/* The batch to add to: one of the last few, as several clients' results come mixed. */
+static struct packet *find_packet(struct outbox *outbox, const struct outbox_result *result)
+{
+    struct np_list *node = outbox->packets.previous;
+    for (int i = 0; i < 4 && node != &outbox->packets; i++, node = node->previous) {
+        struct packet *packet = NP_CONTAINER(node, struct packet, node);
+        if (fits(packet, result)) {
+            return packet;
+        }
+    }
+    return packet_new(outbox, result->task->batch);
+}
+
+static void *grown(void *column, uint32_t capacity, size_t size)
+{
+    return fatal_if_null(realloc(column, capacity * size));
+}
+
+static void packet_grow(struct packet *packet)
+{
+    uint32_t capacity = packet->capacity > 0 ? 4 * packet->capacity : ROWS_FIRST;
+    packet->seqs = grown(packet->seqs, capacity, sizeof *packet->seqs);
+    packet->compute_ns = grown(packet->compute_ns, capacity, sizeof *packet->compute_ns);
+    packet->sizes = grown(packet->sizes, capacity, sizeof *packet->sizes);
+    packet->statuses = grown(packet->statuses, capacity, sizeof *packet->statuses);
+    packet->attempts = grown(packet->attempts, capacity, sizeof *packet->attempts);
+    packet->pids = grown(packet->pids, capacity, sizeof *packet->pids);
+    packet->capacity = capacity;
+}
+
+static void keep_failure(struct packet *packet, const struct outbox_failure *failure)
+{
+    size_t message_size = strnlen(failure->message, NP_MESSAGE_MAX);
+    struct kept_failure *kept = fatal_if_null(malloc(sizeof *kept + message_size + 1 + failure->output_size));
+    memcpy(kept->text, failure->message, message_size);
+    kept->text[message_size] = '\0';
+    np_text_clean(kept->text);
+    uint8_t *output = (uint8_t *)kept->text + message_size + 1;
+    if (failure->output_size > 0) {
+        memcpy(output, failure->output, failure->output_size);
+    }
+    np__failure__init(&kept->wire);
+    kept->wire.index = packet->count;
+    kept->wire.message = kept->text;
+    kept->wire.item = failure->item;
+    kept->wire.signal = failure->signal;
+    kept->wire.exit_code = failure->exit_code;
+    kept->wire.error_output = (ProtobufCBinaryData){.len = failure->output_size, .data = output};
+    kept->wire.error_output_truncated = failure->is_output_truncated;
+    packet->failures[packet->failure_count++] = &kept->wire;
+    packet->failure_bytes += message_size + failure->output_size;
+    packet->has_failures = true;
+}
+
+static void add_row(struct outbox *outbox, struct packet *packet, const struct outbox_result *result)
+{
+    size_t before = packet->failure_bytes;
+    if (packet->count == packet->capacity) {
+        packet_grow(packet);
+    }
+    if (result->failure != NULL) {
+        keep_failure(packet, result->failure);
+    }
+    uint32_t row = packet->count++;
+    packet->seqs[row] = result->task->seq;
+    packet->compute_ns[row] = result->compute_ns;
+    packet->sizes[row] = result->size;
+    packet->statuses[row] = (uint32_t)result->status;
+    packet->attempts[row] = result->task->attempt;
+    packet->pids[row] = result->pid;
+    packet->has_retries |= result->task->attempt != 1;
+    size_t bytes = result->size + 2 * sizeof(uint64_t) + 4 * sizeof(uint32_t) + (packet->failure_bytes - before);
+    packet->bytes += bytes;
+    outbox->bytes += bytes;
+    outbox->rows++;
+}
+
+uint8_t *outbox_add(struct outbox *outbox, const struct outbox_result *result)
+{
+    struct packet *packet = find_packet(outbox, result);
+    uint8_t *place = fatal_if_null(np_buffer_reserve(&packet->body, (size_t)result->size + 1));
+    np_buffer_commit(&packet->body, result->size);
+    add_row(outbox, packet, result);
+    return place;
+}
+
+void outbox_add_large(struct outbox *outbox, const struct outbox_result *result, uint8_t *body)
+{
+    struct packet *packet = packet_new(outbox, result->task->batch);
+    packet->large_body = body;
+    packet->large_size = result->size;
+    add_row(outbox, packet, result);
+}
+
+static netpool_status send_packet(struct packet *packet, struct channel *channel)
+{
+    Np__Results results = NP__RESULTS__INIT;
+    results.session = (ProtobufCBinaryData){.len = NP_SESSION_SIZE, .data = packet->session};
+    results.epoch = packet->epoch;
+    results.n_seqs = results.n_sizes = results.n_compute_ns = results.n_pids = packet->count;
+    results.seqs = packet->seqs;
+    results.sizes = packet->sizes;
+    results.compute_ns = packet->compute_ns;
+    results.pids = packet->pids;
+    results.n_statuses = packet->has_failures ? packet->count : 0;
+    results.statuses = packet->statuses;
+    results.n_attempts = packet->has_retries ? packet->count : 0;
+    results.attempts = packet->attempts;
+    results.n_failures = packet->failure_count;
+    results.failures = packet->failures;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_RESULTS;
+    envelope.results = &results;
+    if (packet->large_body != NULL) {
+        return channel_send(channel, &envelope, packet->large_body, packet->large_size, CHANNEL_IN_ORDER);
+    }
+    return channel_send(channel, &envelope, np_buffer_data(&packet->body), np_buffer_size(&packet->body),
+                        CHANNEL_URGENT);
+}
+
+void outbox_send(struct outbox *outbox, struct channel *channel, uint64_t credit_bytes, uint64_t *sent_bytes)
+{
+    NP_LIST_EACH(node, &outbox->packets) {
+        struct packet *packet = NP_CONTAINER(node, struct packet, node);
+        size_t size = packet->large_body != NULL ? packet->large_size : np_buffer_size(&packet->body);
+        if (*sent_bytes + size > credit_bytes || channel_backlog(channel) > BACKLOG_MAX ||
+            send_packet(packet, channel) != NETPOOL_OK) {
+            return;
+        }
+        *sent_bytes += size;
+        outbox->rows -= packet->count;
+        outbox->bytes -= packet->bytes;
+        np_list_remove(&packet->node);
+        packet_destroy(packet);
+    }
+}
+
+void outbox_report(const struct outbox *outbox, struct roll *roll)
+{
+    NP_LIST_EACH(node, &outbox->packets) {
+        const struct packet *packet = NP_CONTAINER(node, struct packet, node);
+        for (uint32_t i = 0; i < packet->count; i++) {
+            roll_add(roll, packet->session, packet->epoch, packet->seqs[i], packet->attempts[i]);
+        }
+    }
+}

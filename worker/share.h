@@ -1,0 +1,115 @@
+/*
+ * What a supervisor and one executor share: a memfd with two rings (tasks in, results out), the state of the running
+ * call, and the words by which one wakes the other. The executor runs foreign code that may write anything here: the
+ * supervisor believes nothing it reads from it.
+ *
+ * Claims: tasks are numbered as they are fed. An executor starts task n by moving `started` from n to n + 1 in the
+ * claim word. The supervisor takes back everything not started by raising `floor` in the same word: the executor
+ * skips the records below it. One compare-and-swap decides who has a task.
+ */
+#ifndef NP_SHARE_H
+#define NP_SHARE_H
+
+#include "common/netpool_status.h"
+#include "worker/call.h"
+#include "worker/ring.h"
+
+#define SHARE_RING_SIZE ((size_t)256 * 1024)
+#define SHARE_WHOLE_MAX ((size_t)64 * 1024) /* padded bytes; payloads and results up to it are put in whole */
+#define SHARE_ALIGNMENT 16                  /* of each record's payload in the task ring */
+
+/* Values of share.asleep: what the executor waits for. */
+enum { SHARE_AWAKE, SHARE_WAITS_FOR_TASKS, SHARE_WAITS_FOR_ROOM };
+
+/* Bits of share.bell: what the supervisor wants to be rung for. */
+enum { SHARE_BELL_RESULTS = 1, SHARE_BELL_ROOM = 2 };
+
+struct share {
+    alignas(64) struct ring_positions tasks;
+    alignas(64) struct ring_positions results;
+    alignas(64) _Atomic uint64_t claim;  /* floor << 32 | started */
+    _Atomic int64_t started_ns;          /* when the running task began */
+    _Atomic uint32_t pid;                /* the executor's, as it says itself */
+    alignas(64) _Atomic uint32_t asleep; /* futex: SHARE_AWAKE, or what the executor waits for */
+    alignas(64) _Atomic uint32_t bell;   /* the supervisor waits for SHARE_BELL_* */
+    alignas(64) struct call_state call;
+};
+
+#define SHARE_HEAD_SIZE ((size_t)4096)
+#define SHARE_SIZE (SHARE_HEAD_SIZE + 2 * SHARE_RING_SIZE)
+_Static_assert(sizeof(struct share) <= SHARE_HEAD_SIZE, "the head has one page");
+
+/* One task in the ring, followed by its payload, padded to SHARE_ALIGNMENT. */
+struct task_record {
+    uint32_t number;   /* counts up with each record */
+    uint32_t function; /* index in the registry */
+    uint32_t attempt;
+    uint32_t item_in_size;
+    uint32_t item_out_size;
+    uint32_t size; /* bytes of payload, without padding */
+    uint64_t max_result;
+    uint64_t first_item;
+    uint64_t reserved;
+};
+_Static_assert(sizeof(struct task_record) % SHARE_ALIGNMENT == 0, "payloads are aligned");
+
+/* One result in the ring, followed by its message and its payload. */
+struct result_record {
+    uint32_t number;
+    uint32_t status;
+    uint64_t size; /* bytes of payload */
+    uint64_t compute_ns;
+    uint64_t failed_item;
+    uint32_t message_size;
+    uint32_t reserved;
+};
+
+static inline uint64_t share_claim_word(uint32_t floor, uint32_t started)
+{
+    return (uint64_t)floor << 32 | started;
+}
+
+static inline uint32_t share_claim_floor(uint64_t word)
+{
+    return (uint32_t)(word >> 32);
+}
+
+static inline uint32_t share_claim_started(uint64_t word)
+{
+    return (uint32_t)word;
+}
+
+static inline size_t share_padded(size_t size)
+{
+    return (size + SHARE_ALIGNMENT - 1) / SHARE_ALIGNMENT * SHARE_ALIGNMENT;
+}
+
+static inline uint8_t *share_task_bytes(struct share *share)
+{
+    return (uint8_t *)share + SHARE_HEAD_SIZE;
+}
+
+static inline uint8_t *share_result_bytes(struct share *share)
+{
+    return (uint8_t *)share + SHARE_HEAD_SIZE + SHARE_RING_SIZE;
+}
+
+/* A new, zeroed and mapped share and its memfd, which cannot be resized (a shrunk one would kill its reader). */
+NETPOOL_MUST_CHECK netpool_status share_new(struct share **out, int *fd);
+struct share *share_map(int fd); /* NULL on failure */
+void share_unmap(struct share **share);
+
+/* Supervisor: wakes the executor if it sleeps for `reason` (SHARE_WAITS_FOR_*). After every publication. */
+void share_wake_executor(struct share *share, uint32_t reason);
+
+/* Executor: sleeps until woken for `reason`, unless is_ready is true already. May return early. */
+void share_sleep(struct share *share, uint32_t reason, bool (*is_ready)(void *context), void *context);
+
+/* Executor: does the supervisor want to be rung for this? Clears the wish; the caller rings. After every publication.
+ */
+bool share_take_bell(struct share *share, uint32_t reason);
+
+/* Supervisor: asks to be rung. The caller looks once more afterwards. */
+void share_arm_bell(struct share *share, uint32_t reasons);
+
+#endif

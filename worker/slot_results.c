@@ -1,0 +1,238 @@
+#include "worker/slot_results.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "common/clock.h"
+#include "worker/executors.h"
+#include "worker/fatal.h"
+
+enum { CATCH_UP_OUTPUT = 256 * 1024 }; /* bytes of output read before a failure is reported */
+
+/* The first results may be here before the zygote's word for the process that made them. */
+static uint32_t pid_of(const struct slot *slot)
+{
+    return slot->pid != 0 ? slot->pid : atomic_load(&slot->share->pid);
+}
+
+void slot_results_drop(struct slot *slot)
+{
+    free(slot->incoming);
+    slot->incoming = NULL;
+    slot->filled = 0;
+    slot->has_record = false;
+}
+
+/* The head is answered: the next one is the head. */
+static void finish_head(struct slot *slot, int64_t now)
+{
+    struct task *head = slot_head(slot);
+    if (head->is_cancelled) {
+        atomic_store(&slot->share->call.cancelled, 0); /* nothing else was fed since, so nobody else saw it */
+    }
+    slot_remove_task(slot, head);
+    batch_release(head);
+    slot_watch_head(slot, now);
+    if (tail_is_empty(&slot->tail)) {
+        return;
+    }
+    if (slot_is_running(slot)) {
+        tail_forget_seen(&slot->tail); /* what came since may be the next one's: rather too much than lost */
+    } else {
+        tail_clear(&slot->tail);
+    }
+}
+
+static void add_failure(struct slot *slot, netpool_status status, uint64_t compute_ns, struct outbox_failure *failure)
+{
+    uint8_t output[NP_ERROR_OUTPUT_MAX];
+    if (slot->output.fd >= 0) {
+        (void)tail_read(&slot->tail, slot->output.fd, CATCH_UP_OUTPUT, slot->executors->forward_fd);
+    }
+    failure->output = output;
+    failure->output_size = tail_copy(&slot->tail, output, &failure->is_output_truncated);
+    slot->tail.seen = slot->tail.total;
+    struct outbox_result result = {
+        .task = slot_head(slot), .status = status, .pid = pid_of(slot), .compute_ns = compute_ns, .failure = failure};
+    (void)outbox_add(slot->executors->outbox, &result);
+}
+
+static bool is_record_plausible(struct slot *slot)
+{
+    const struct result_record *record = &slot->record;
+    const struct task *head = slot_head(slot);
+    bool is_ok = record->status == NETPOOL_OK;
+    bool is_known = is_ok || record->status == NETPOOL_FAILED || record->status == NETPOOL_TOO_LARGE ||
+                    record->status == NETPOOL_CANCELLED;
+    return head != NULL && record->number == head->number && head != slot->writing && slot_is_running(slot) &&
+           is_known && record->message_size <= (is_ok ? 0 : NP_MESSAGE_MAX) &&
+           record->size <= (is_ok ? slot->executors->max_payload : 0);
+}
+
+/* False: no (whole) record yet, or a broken one. */
+static bool read_record(struct slot *slot)
+{
+    if (!slot->has_record && ring_available(&slot->results) >= sizeof slot->record) {
+        ring_read(&slot->results, &slot->record, sizeof slot->record);
+        if (!is_record_plausible(slot)) {
+            slot->results.is_broken = true;
+            return false;
+        }
+        slot->has_record = true;
+    }
+    return slot->has_record;
+}
+
+static void take_failure(struct slot *slot, netpool_status status)
+{
+    char message[NP_MESSAGE_MAX + 1];
+    ring_read(&slot->results, message, slot->record.message_size);
+    message[slot->record.message_size] = '\0';
+    struct outbox_failure failure = {.message = message, .item = slot->record.failed_item};
+    add_failure(slot, status, slot->record.compute_ns, &failure);
+}
+
+/* A result that does not fit the ring comes in as it is written. True: it is whole. */
+static bool take_large(struct slot *slot)
+{
+    if (slot->incoming == NULL) {
+        slot->incoming = fatal_if_null(malloc(slot->record.size));
+        slot->filled = 0;
+    }
+    size_t piece = ring_available(&slot->results);
+    size_t left = slot->record.size - slot->filled;
+    piece = piece < left ? piece : left;
+    ring_read(&slot->results, slot->incoming + slot->filled, piece);
+    slot->filled += piece;
+    return slot->filled == slot->record.size;
+}
+
+static void add_success(struct slot *slot, struct outbox_result *result)
+{
+    if (slot->incoming != NULL) {
+        outbox_add_large(slot->executors->outbox, result, slot->incoming);
+        slot->incoming = NULL;
+    } else {
+        uint8_t *place = outbox_add(slot->executors->outbox, result);
+        ring_read(&slot->results, place, result->size);
+    }
+}
+
+/* Takes one result. False: it is not whole yet. */
+static bool take_one(struct slot *slot, int64_t now)
+{
+    if (!read_record(slot)) {
+        return false;
+    }
+    const struct result_record *record = &slot->record;
+    bool is_large = record->size > SHARE_WHOLE_MAX;
+    if (is_large ? !take_large(slot) : ring_available(&slot->results) < record->size + record->message_size) {
+        return false;
+    }
+    struct task *head = slot_head(slot);
+    if (head->is_cancelled) {
+        ring_skip(&slot->results, is_large ? 0 : record->size + record->message_size);
+        struct outbox_failure failure = {.message = netpool_status_text(NETPOOL_CANCELLED)};
+        add_failure(slot, NETPOOL_CANCELLED, record->compute_ns, &failure);
+    } else if (record->status != NETPOOL_OK) {
+        take_failure(slot, (netpool_status)record->status);
+    } else {
+        struct outbox_result result = {.task = head,
+                                       .status = NETPOOL_OK,
+                                       .pid = pid_of(slot),
+                                       .compute_ns = record->compute_ns,
+                                       .size = (uint32_t)record->size};
+        add_success(slot, &result);
+    }
+    executors_note_time(slot->executors, head,
+                        record->compute_ns > INT64_MAX ? INT64_MAX : (int64_t)record->compute_ns);
+    slot_results_drop(slot);
+    finish_head(slot, now);
+    return true;
+}
+
+bool slot_results_can_move(struct slot *slot)
+{
+    size_t available = ring_available(&slot->results);
+    if (!slot->has_record) {
+        return available >= sizeof slot->record;
+    }
+    return slot->record.size > SHARE_WHOLE_MAX ? available > 0
+                                               : available >= slot->record.size + slot->record.message_size;
+}
+
+void slot_results_take(struct slot *slot, int64_t now, bool regardless)
+{
+    uint64_t before = slot->results.position;
+    slot->is_stalled = false;
+    while (!slot->results.is_broken) {
+        if (!regardless && outbox_is_full(slot->executors->outbox)) {
+            slot->is_stalled = slot_results_can_move(slot) || slot->fed_count > 0;
+            break;
+        }
+        uint64_t position = slot->results.position;
+        if (!take_one(slot, now) && slot->results.position == position) {
+            break;
+        }
+    }
+    slot->tail.seen = slot->tail.total;
+    if (slot->results.position != before) {
+        ring_publish_read(&slot->results);
+        share_wake_executor(slot->share, SHARE_WAITS_FOR_ROOM);
+    }
+}
+
+static void describe_end(const struct slot *slot, int wait_status, netpool_status *status, char *text, size_t size,
+                         struct outbox_failure *failure)
+{
+    int number = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0;
+    int code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 0;
+    failure->signal = (uint32_t)number;
+    failure->exit_code = (uint32_t)code;
+    const char *function = slot_head(slot)->batch->function_name;
+    if (*status == NETPOOL_DEADLINE) {
+        (void)snprintf(text, size, "%s: ran past its deadline of %lld ms and was killed", function,
+                       (long long)(slot_head(slot)->batch->timeout_ns / NP_NS_PER_MS));
+    } else if (*status == NETPOOL_CANCELLED) {
+        (void)snprintf(text, size, "%s: cancelled, and killed as it went on", function);
+    } else if (*status == NETPOOL_CRASHED) {
+        (void)snprintf(text, size, "%s: its executor wrote over the memory shared with the worker and was killed",
+                       function);
+    } else if (number == SIGKILL && memory_killer_has_struck(&slot->executors->memory_killer)) {
+        *status = NETPOOL_OUT_OF_MEMORY;
+        (void)snprintf(text, size, "%s: its executor was killed by the kernel for memory", function);
+    } else if (number != 0) {
+        *status = NETPOOL_CRASHED;
+        (void)snprintf(text, size, "%s: its executor was killed by SIG%s (%s)", function,
+                       sigabbrev_np(number) != NULL ? sigabbrev_np(number) : "?", strsignal(number));
+    } else if (code == EXECUTOR_UNUSABLE) {
+        *status = NETPOOL_CRASHED;
+        (void)snprintf(text, size, "%s: its executor lost its descriptors and gave up", function);
+    } else {
+        *status = NETPOOL_CRASHED;
+        (void)snprintf(text, size, "%s: its executor exited with code %d", function, code);
+    }
+}
+
+void slot_results_settle_crash(struct slot *slot, int wait_status, int64_t now)
+{
+    const struct task *head = slot_head(slot);
+    netpool_status status = head->is_cancelled ? NETPOOL_CANCELLED : slot->end_status;
+    char message[NP_MESSAGE_MAX + 1];
+    struct outbox_failure failure = {.message = message};
+    describe_end(slot, wait_status, &status, message, sizeof message, &failure);
+    if (head->batch->item_in_size > 0) {
+        uint64_t items = head->size / head->batch->item_in_size;
+        uint64_t item = atomic_load(&slot->share->call.item);
+        failure.item = item < items ? item : 0;
+    }
+    int64_t start = atomic_load(&slot->share->started_ns);
+    start = start < slot->head_since || start > now ? slot->head_since : start;
+    add_failure(slot, status, (uint64_t)(now - start), &failure);
+    slot_results_drop(slot);
+    finish_head(slot, now);
+}

@@ -1,0 +1,160 @@
+/* What goes to a slot's executor and what is taken back before it has started. */
+#include <assert.h>
+
+#include "common/clock.h"
+#include "worker/executors.h"
+#include "worker/slot_results.h"
+
+enum { CLAIM_TRIES = 1000 }; /* an honest executor changes the word once a task */
+
+void slot_watch_head(struct slot *slot, int64_t now)
+{
+    const struct task *head = slot_head(slot);
+    slot->head_since = now;
+    slot->cancel_at = NP_NEVER;
+    if (slot->state != SLOT_DYING) {
+        slot->deadline = head != NULL && head->batch->timeout_ns > 0 ? now + head->batch->timeout_ns : NP_NEVER;
+        executors_set_deadline(slot->executors, slot->deadline);
+    }
+}
+
+void slot_remove_task(struct slot *slot, struct task *task)
+{
+    np_list_remove(&task->node);
+    slot->fed_count--;
+    slot->ahead_ns -= task->estimate_ns;
+    slot->executors->fed--;
+    if (slot->fed_count == 0) {
+        slot->executors->busy--;
+    }
+    if (slot->writing == task) {
+        slot->writing = NULL; /* the rest of its room is skipped */
+    }
+}
+
+/* Bytes nobody will look at are left as they are. */
+void slot_write_on(struct slot *slot)
+{
+    bool moved = false;
+    while (slot->write_size > 0) {
+        size_t room = ring_room(&slot->tasks, slot->write_size - slot->written);
+        size_t piece = slot->write_size - slot->written < room ? slot->write_size - slot->written : room;
+        if (piece == 0) {
+            break;
+        }
+        const uint8_t *data = NULL;
+        if (slot->writing != NULL && slot->written < slot->writing->size) {
+            data = slot->writing->payload + slot->written;
+            size_t left = slot->writing->size - slot->written;
+            piece = piece < left ? piece : left;
+        }
+        ring_write(&slot->tasks, data, piece);
+        slot->written += piece;
+        moved = true;
+        if (slot->written == slot->write_size) {
+            slot->writing = NULL;
+            slot->write_size = slot->written = 0;
+        }
+    }
+    if (moved) {
+        ring_publish_written(&slot->tasks);
+        share_wake_executor(slot->share, SHARE_WAITS_FOR_TASKS);
+    }
+}
+
+static bool has_room_for(struct slot *slot, size_t size)
+{
+    if (ring_room(&slot->tasks, size) >= size) {
+        return true;
+    }
+    slot->wants_room = true;
+    share_arm_bell(slot->share, SHARE_BELL_RESULTS | SHARE_BELL_ROOM);
+    return ring_room(&slot->tasks, size) >= size;
+}
+
+bool slot_feed(struct slot *slot, struct task *task, int64_t now)
+{
+    size_t padded = share_padded(task->size);
+    struct task_record record = {
+        .number = slot->next_number,
+        .function = task->batch->function,
+        .attempt = task->attempt,
+        .item_in_size = task->batch->item_in_size,
+        .item_out_size = task->batch->item_out_size,
+        .size = task->size,
+        .max_result = slot->executors->max_payload,
+        .first_item = task->first_item,
+    };
+    if (slot->write_size > 0 || !has_room_for(slot, sizeof record + (padded <= SHARE_WHOLE_MAX ? padded : 0))) {
+        return false;
+    }
+    task->number = slot->next_number++;
+    np_list_push_back(&slot->fed, &task->node);
+    slot->fed_count++;
+    slot->ahead_ns += task->estimate_ns;
+    slot->executors->fed++;
+    if (slot->fed_count == 1) {
+        slot->executors->busy++;
+        slot_watch_head(slot, now);
+    }
+    ring_write(&slot->tasks, &record, sizeof record);
+    ring_publish_written(&slot->tasks);
+    if (padded > 0) {
+        slot->writing = task;
+        slot->write_size = padded;
+        slot_write_on(slot);
+    } else {
+        share_wake_executor(slot->share, SHARE_WAITS_FOR_TASKS);
+    }
+    if (slot->write_size > 0) {
+        executors_mark_ready(slot->executors, slot); /* to arm the bell for room */
+    }
+    return true;
+}
+
+/* The claims, checked: false and broken when they cannot be. */
+static bool see_claims(struct slot *slot, uint64_t word)
+{
+    uint32_t started = share_claim_started(word);
+    if ((int32_t)(started - slot->started) < 0 || (int32_t)(slot->next_number - started) < 0) {
+        slot->tasks.is_broken = true;
+        executors_mark_ready(slot->executors, slot); /* slot_turn will kill it */
+        return false;
+    }
+    slot->started = started;
+    return true;
+}
+
+bool slot_is_running(struct slot *slot)
+{
+    const struct task *head = slot_head(slot);
+    return head != NULL && slot->share != NULL && see_claims(slot, atomic_load(&slot->share->claim)) &&
+           (int32_t)(slot->started - head->number) > 0;
+}
+
+void slot_take_back(struct slot *slot)
+{
+    if (np_list_is_empty(&slot->fed)) {
+        return;
+    }
+    uint64_t word = atomic_load(&slot->share->claim);
+    for (int tries = 0;; tries++) {
+        if (tries == CLAIM_TRIES || !see_claims(slot, word)) {
+            slot->tasks.is_broken = true;
+            executors_mark_ready(slot->executors, slot);
+            return; /* it is killed, and what it has not started comes back then */
+        }
+        if (atomic_compare_exchange_weak(&slot->share->claim, &word,
+                                         share_claim_word(slot->next_number, slot->started))) {
+            break;
+        }
+    }
+    while (!np_list_is_empty(&slot->fed)) {
+        struct task *last = NP_CONTAINER(slot->fed.previous, struct task, node);
+        if ((int32_t)(last->number - slot->started) < 0) {
+            break;
+        }
+        slot_remove_task(slot, last);
+        executors_requeue(slot->executors, last);
+    }
+}
