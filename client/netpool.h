@@ -48,8 +48,17 @@ typedef struct netpool_options {
     int connect_timeout_ms;            /* netpool_open fails after so long; 0: 10,000 */
     int reconnect_timeout_ms;          /* a broker away for longer fails what is outstanding with NETPOOL_UNREACHABLE;
                                           0: 60,000; < 0: wait for ever */
+    const char *initializer;           /* function that each executor calls once before this pool's first task there;
+                                          when it fails, all tasks of the pool end with NETPOOL_NOT_INITIALIZED and its
+                                          message. NULL: none */
+    netpool_bytes initializer_input;   /* copied; up to 64 KiB */
+    unsigned max_tasks_per_executor;   /* an executor is replaced after so many tasks of this pool; 0: never */
     uint64_t reserved[8];              /* must be zero */
 } netpool_options;
+
+/* The line that explains the calling thread's last netpool call that failed: which argument, and what to do. ""
+ * before the first failure. Valid until the thread's next failing call. */
+NETPOOL_API const char *netpool_last_error(void);
 
 /* url NULL: $NETPOOL_URL, and if that is not set `local`. options and error may be NULL. On success *out must be
  * given to netpool_close or netpool_terminate. Fails with NETPOOL_INVALID (URL), NETPOOL_CREDENTIALS,
@@ -65,6 +74,10 @@ NETPOOL_API void netpool_close(netpool **pool);
 /* Ends what runs and what waits with NETPOOL_CANCELLED and closes, within a few seconds at the worst. */
 NETPOOL_API void netpool_terminate(netpool **pool);
 
+/* Closes as netpool_close does; with cancel_pending the tasks that no executor has started end with
+ * NETPOOL_CANCELLED instead of running, and only what runs is waited for. */
+NETPOOL_API void netpool_shutdown(netpool **pool, bool cancel_pending);
+
 /* A pool that is closed when its variable goes out of scope: NETPOOL_SCOPED netpool *pool = NULL; */
 #define NETPOOL_SCOPED __attribute__((cleanup(netpool_close)))
 
@@ -72,15 +85,33 @@ NETPOOL_API void netpool_terminate(netpool **pool);
  * return. */
 NETPOOL_API void netpool_init(int *argc, char ***argv);
 
-/* Zero-initialized: all defaults. */
+struct netpool_result;
+
+/* Called when a task has finished, whatever its status; result is borrowed for the call. Callbacks of a pool run one
+ * after the other, in the order in which tasks finish, on a thread of the pool that does nothing else: so they may
+ * call everything in this header, also netpool_submit, netpool_cancel, netpool_wait, netpool_close and
+ * netpool_terminate of their own pool. (A close from inside a callback returns when everything but this callback is
+ * over.) netpool_close and netpool_terminate return after the last callback. */
+typedef void netpool_callback(netpool_future *future, const struct netpool_result *result, void *context);
+
+/* Zero-initialized: all defaults. Strings are copied. */
 typedef struct netpool_task_options {
     unsigned max_attempts; /* tries in all when executors crash or workers are lost, at most 64; 0: the broker's
                               default (3) */
     bool at_most_once; /* never run again: NETPOOL_LOST when the outcome is unknown, NETPOOL_CRASHED after a crash */
-    int priority;      /* higher first, among the tasks of this program */
-    uint64_t timeout_ms;  /* of one attempt from its start; then NETPOOL_DEADLINE. 0: none */
-    uint64_t expiry_ms;   /* from submission; then NETPOOL_DEADLINE. 0: none */
-    uint64_t reserved[4]; /* must be zero */
+    bool retry_failures;     /* a function that fails or is stopped by timeout_ms is tried again, too */
+    unsigned retry_delay_ms; /* before the second attempt; doubled for each further one, up to a minute. 0: at once */
+    int priority;            /* higher first, among the tasks of this program */
+    uint64_t timeout_ms;     /* of one attempt from its start; then NETPOOL_DEADLINE. 0: none */
+    uint64_t expiry_ms;      /* from submission; then NETPOOL_DEADLINE. 0: none */
+    const char *lane;   /* tasks of this pool with the same lane run one at a time, in the order of submission, also
+                           when a worker is lost; up to 128 bytes. NULL: none */
+    const char *labels; /* "gpu=1,fast": only on workers with all these labels ("fast": whatever its value). Until
+                           one comes, the task waits and netpool_get_info says why. NULL: any worker */
+    unsigned slots;     /* of the worker's slots (executors) that the task takes up; 0: 1 */
+    netpool_callback *on_done; /* netpool_submit only; NULL: none */
+    void *context;             /* of on_done */
+    uint64_t reserved[4];      /* must be zero */
 } netpool_task_options;
 
 /* One attempt that did not bring a result. */
@@ -103,13 +134,15 @@ typedef struct netpool_failure {
     uint32_t pid;
     int signal;
     int exit_code;
+    bool started; /* the last attempt had begun to run. Cancelled tasks: attempt 0: it was still queued; not started:
+                     a worker had it ready; started: it was stopped (signal SIGKILL: by force) */
     char function[129];
     char worker[129];
     char host[129];
     char message[1025];      /* one line */
     char error_output[4097]; /* last bytes of what the executor printed */
     bool error_output_truncated;
-    char stack[4097];       /* of a crash, one frame a line; always "" in this version */
+    char stack[4097];       /* of a crash: one frame a line, innermost first: "function at file:line" */
     unsigned attempt_count; /* records of the last attempts, oldest first, the one that failed last included; 0 when
                                the first one failed for good */
     netpool_attempt_record attempts[8];
@@ -125,14 +158,16 @@ typedef struct netpool_result {
     uint32_t pid;                   /* of the executor */
     const char *worker;             /* names, never NULL */
     const char *host;
-    uint64_t queue_ns;   /* submitted until assigned */
-    uint64_t compute_ns; /* inside the function */
-    uint64_t total_ns;   /* submitted until the result was here */
+    uint64_t queue_ns;    /* waiting, at the broker and at the worker */
+    uint64_t compute_ns;  /* inside the function */
+    uint64_t transfer_ns; /* the rest of total_ns: on the way there and back, packing included */
+    uint64_t total_ns;    /* submitted until the result was here */
 } netpool_result;
 
 /* Copies the input and returns at once (it waits while the pool's window is full). Fails with NETPOOL_TOO_LARGE,
  * NETPOOL_CLOSED, NETPOOL_FORKED, NETPOOL_INVALID (also for options out of range), NETPOOL_NO_MEMORY; whatever
- * happens later is the future's. *out must be given to netpool_future_free. options may be NULL. */
+ * happens later is the future's. *out must be given to netpool_future_free; out may be NULL with options->on_done:
+ * the future is then freed after that call. options may be NULL. */
 NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_submit(netpool *pool, const char *function, netpool_bytes input,
                                                              const netpool_task_options *options,
                                                              netpool_future **out);
@@ -145,15 +180,73 @@ NETPOOL_API netpool_status netpool_wait(netpool_future *future, int timeout_ms, 
  * was finished already. */
 NETPOOL_API netpool_status netpool_cancel(netpool_future *future);
 
+/* The same, but only while no executor has started it: what runs goes on undisturbed. */
+NETPOOL_API netpool_status netpool_cancel_pending(netpool_future *future);
+
+/* Is it finished? Never waits. */
+NETPOOL_API bool netpool_is_done(netpool_future *future);
+
+/* How far its function says it is (netpool_progress), at most some tenths of a second ago. Both 0: not said yet. */
+NETPOOL_API void netpool_get_progress(netpool_future *future, uint64_t *done, uint64_t *total);
+
+typedef enum netpool_wait_for {
+    NETPOOL_ALL_COMPLETED,
+    NETPOOL_FIRST_COMPLETED,
+    NETPOOL_FIRST_FAILED /* or all completed, if none fails */
+} netpool_wait_for;
+
+/* Waits for a set of futures, also of different pools. NETPOOL_OK, with the number of finished ones in *finished (may
+ * be NULL); NETPOOL_TIMEOUT, *finished is set then, too. */
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_wait_many(netpool_future *const *futures, size_t count,
+                                                                netpool_wait_for condition, int timeout_ms,
+                                                                size_t *finished);
+
+/* The futures of a set as they finish. The futures must outlive it; a future may stand in several sets. */
+typedef struct netpool_completion netpool_completion;
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_as_completed(netpool_future *const *futures, size_t count,
+                                                                   netpool_completion **out);
+/* *index: of the next finished future in the array. NETPOOL_TIMEOUT; NETPOOL_CLOSED after the last. */
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_completion_next(netpool_completion *completion, int timeout_ms,
+                                                                      size_t *index);
+NETPOOL_API void netpool_completion_close(netpool_completion **completion);
+
 /* Frees it, finished or not (an unfinished task is cancelled). *future becomes NULL; NULL is harmless. */
 NETPOOL_API void netpool_future_free(netpool_future **future);
+
+/* Where the time of a map, a stream or a whole pool went. The sums are over its tasks. */
+typedef struct netpool_profile {
+    uint64_t tasks;
+    uint64_t items; /* of maps; else as tasks */
+    uint64_t failed;
+    uint64_t bytes_in;      /* payloads sent */
+    uint64_t bytes_out;     /* results */
+    uint64_t wall_ns;       /* from the first submission to the last result */
+    uint64_t serialize_ns;  /* this program's time in packing, unpacking and copying */
+    uint64_t queue_ns;      /* waiting, at the broker and at workers */
+    uint64_t transfer_ns;   /* on the way there and back, without serialize_ns */
+    uint64_t compute_ns;    /* inside functions */
+    unsigned executors;     /* that returned results */
+    size_t chunk;           /* items a task, on average */
+    size_t suggested_chunk; /* items a task that would keep overhead under 5 % of compute_ns without making the end of
+                               a map wait for stragglers; 0: not known */
+} netpool_profile;
+
+/* Of all tasks that finished since the pool was opened. */
+NETPOOL_API void netpool_get_profile(netpool *pool, netpool_profile *out);
+
+/* Called on the thread that called netpool_map, at most ten times a second and once at the end: items done so far,
+ * with fractions of running tasks that say how far they are (netpool_progress). */
+typedef void netpool_map_progress(uint64_t done, uint64_t count, void *context);
 
 /* Zero-initialized: all defaults. */
 typedef struct netpool_map_options {
     size_t chunk; /* items a task; 0: adapted to the measured time of an item */
     netpool_task_options task;
     netpool_failure *failure; /* filled when the map fails; may be NULL */
-    uint64_t reserved[4];     /* must be zero */
+    netpool_profile *profile; /* filled when the map ends; may be NULL */
+    netpool_map_progress *progress;
+    void *progress_context;
+    uint64_t reserved[4]; /* must be zero */
 } netpool_map_options;
 
 /* out[i] = function(in[i]) for `count` items: in is an array of count x in_size bytes, out of count x out_size bytes,
@@ -171,6 +264,39 @@ NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_map_bytes(netpool *pool, c
                                                                 const netpool_map_options *options,
                                                                 netpool_error *error);
 NETPOOL_API void netpool_free_results(netpool_bytes *results, size_t count);
+
+/* Zero-initialized: all defaults. */
+typedef struct netpool_reduce_options {
+    const char *leaf; /* what becomes of the inputs first, see below; NULL: the combining function itself */
+    size_t chunk;     /* inputs a leaf; 0: what fits 64 KiB, at least 1 */
+    unsigned fan_in;  /* partial results a combination, at least 2; 0: 16 */
+    netpool_task_options task;
+    netpool_failure *failure;       /* filled when the reduction fails; may be NULL */
+    netpool_profile *profile;       /* filled when it ends; may be NULL */
+    netpool_map_progress *progress; /* inputs that have been through the leaves */
+    void *progress_context;
+    uint64_t reserved[4]; /* must be zero */
+} netpool_reduce_options;
+
+/* Reduces an array of `count` x in_size bytes to one value of out_size bytes, on the workers: `leaf` is called with
+ * blocks of consecutive inputs (n x in_size bytes) and returns out_size bytes, `combine` is called with consecutive
+ * partial results (2 to fan_in x out_size bytes) and returns out_size bytes, until one is left. Without a leaf
+ * function, in_size must be out_size. The shape of the tree depends on count, chunk and fan_in alone, and order is
+ * kept: combine must be associative but need not commute, and floating-point results are the same bits on every run
+ * and every pool. count 0 is NETPOOL_INVALID. options and error may be NULL. */
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_reduce(netpool *pool, const char *combine, const void *in,
+                                                             size_t count, size_t in_size, void *out, size_t out_size,
+                                                             const netpool_reduce_options *options,
+                                                             netpool_error *error);
+
+/* The same for values of any size: `leaf` is called with each input (or, with chunk > 1 or without a leaf function,
+ * `combine` with several), `combine` with parts, see netpool_part_count in netpool_function.h. *out is given to
+ * netpool_free_results(out, 1). */
+NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_reduce_bytes(netpool *pool, const char *combine,
+                                                                   const netpool_bytes *in, size_t count,
+                                                                   netpool_bytes *out,
+                                                                   const netpool_reduce_options *options,
+                                                                   netpool_error *error);
 
 /* Zero-initialized: all defaults. */
 typedef struct netpool_stream_options {
@@ -200,6 +326,10 @@ NETPOOL_API void netpool_stream_end(netpool_stream *stream);
 NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_stream_next(netpool_stream *stream, int timeout_ms,
                                                                   uint64_t *index, netpool_result *result);
 
+/* Results that have come so far, taken or not, and the sum of the fractions that running tasks say they are done. */
+NETPOOL_API void netpool_stream_get_progress(netpool_stream *stream, uint64_t *finished, double *running);
+NETPOOL_API void netpool_stream_get_profile(netpool_stream *stream, netpool_profile *out);
+
 /* Cancels what is outstanding and frees. *stream becomes NULL; NULL is harmless. */
 NETPOOL_API void netpool_stream_close(netpool_stream **stream);
 
@@ -212,6 +342,7 @@ typedef struct netpool_worker_info {
     unsigned held; /* tasks assigned */
     uint64_t done;
     uint64_t failed;
+    char labels[257]; /* "gpu=1,fast", cut if longer */
 } netpool_worker_info;
 
 typedef struct netpool_client_info {

@@ -20,6 +20,11 @@ struct np_task_kind {
     uint32_t item_in_size;  /* > 0: the input is a block of items of this size */
     uint32_t item_out_size; /* and so is the result */
     bool at_most_once;
+    bool retry_failures;
+    uint32_t retry_delay_ms;   /* before the second attempt, doubled for each further one */
+    uint32_t slots;            /* of the worker's that it takes up; 0 = 1 */
+    const char *const *labels; /* required; borrowed like function */
+    size_t label_count;
 };
 
 /* How a task ended. Everything is borrowed for the call of `finished`. */
@@ -52,6 +57,7 @@ struct np_task {
     const void *input;
     size_t input_size;   /* bytes */
     uint64_t first_item; /* index in its map of the first item, 0 outside of one */
+    uint64_t lane;       /* tasks of the same one run one at a time; 0: none */
     /* Called exactly once. May submit and cancel (this task too, anew) and free the task. */
     void (*finished)(struct np_task *task, const struct np_outcome *outcome);
 
@@ -61,6 +67,8 @@ struct np_task {
     int64_t submitted; /* ns */
     enum np_task_state state;
     bool cancel_wanted;
+    uint64_t progress_done; /* latest values that came; 0 of 0: none */
+    uint64_t progress_total;
     bool was_submitted_before; /* an earlier broker may have accepted it */
 };
 

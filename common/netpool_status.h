@@ -22,29 +22,30 @@ extern "C" {
 #endif
 
 /* X(name, number, text) */
-#define NETPOOL_STATUS_LIST(X)                                     \
-    X(OK, 0, "success")                                            \
-    X(INVALID, 1, "invalid argument")                              \
-    X(NO_MEMORY, 2, "out of memory")                               \
-    X(SYSTEM, 3, "system call failed")                             \
-    X(TIMEOUT, 4, "not finished within the time given")            \
-    X(CLOSED, 5, "closed")                                         \
-    X(UNREACHABLE, 6, "pool unreachable")                          \
-    X(REFUSED, 7, "refused by the peer")                           \
-    X(PROTOCOL, 8, "protocol error")                               \
-    X(CREDENTIALS, 9, "unusable certificate or key")               \
-    X(TOO_LARGE, 10, "larger than the pool's limit")               \
-    X(NO_SUCH_FUNCTION, 11, "no worker has this function")         \
-    X(BAD_MODULE, 12, "module cannot be loaded")                   \
-    X(UNSUPPORTED, 13, "not supported by this kind of pool")       \
-    X(FORKED, 14, "pool was opened by the parent of this process") \
-    X(FAILED, 15, "function reported a failure")                   \
-    X(CRASHED, 16, "function crashed its executor")                \
-    X(DEADLINE, 17, "task ran past its deadline")                  \
-    X(OUT_OF_MEMORY, 18, "executor was killed for memory")         \
-    X(CANCELLED, 19, "cancelled")                                  \
-    X(LOST, 20, "outcome unknown: the worker was lost")            \
-    X(POISON, 21, "every attempt ended with the loss of its executor")
+#define NETPOOL_STATUS_LIST(X)                                         \
+    X(OK, 0, "success")                                                \
+    X(INVALID, 1, "invalid argument")                                  \
+    X(NO_MEMORY, 2, "out of memory")                                   \
+    X(SYSTEM, 3, "system call failed")                                 \
+    X(TIMEOUT, 4, "not finished within the time given")                \
+    X(CLOSED, 5, "closed")                                             \
+    X(UNREACHABLE, 6, "pool unreachable")                              \
+    X(REFUSED, 7, "refused by the peer")                               \
+    X(PROTOCOL, 8, "protocol error")                                   \
+    X(CREDENTIALS, 9, "unusable certificate or key")                   \
+    X(TOO_LARGE, 10, "larger than the pool's limit")                   \
+    X(NO_SUCH_FUNCTION, 11, "no worker has this function")             \
+    X(BAD_MODULE, 12, "module cannot be loaded")                       \
+    X(UNSUPPORTED, 13, "not supported by this kind of pool")           \
+    X(FORKED, 14, "pool was opened by the parent of this process")     \
+    X(FAILED, 15, "function reported a failure")                       \
+    X(CRASHED, 16, "function crashed its executor")                    \
+    X(DEADLINE, 17, "task ran past its deadline")                      \
+    X(OUT_OF_MEMORY, 18, "executor was killed for memory")             \
+    X(CANCELLED, 19, "cancelled")                                      \
+    X(LOST, 20, "outcome unknown: the worker was lost")                \
+    X(POISON, 21, "every attempt ended with the loss of its executor") \
+    X(NOT_INITIALIZED, 22, "the pool's initializer failed")
 
 typedef enum netpool_status {
 #define NETPOOL_STATUS_ENUM(name, number, text) NETPOOL_##name = (number),

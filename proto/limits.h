@@ -20,6 +20,8 @@
 #define NP_ATTEMPTS_MAX 64       /* attempts a task can be given, and Attempt records sent */
 #define NP_FUNCTIONS_MAX 4096    /* functions of one worker */
 #define NP_LABELS_MAX 256        /* labels of one worker */
+#define NP_REQUIRED_MAX 16       /* labels that a task may require */
+#define NP_PREPARE_MAX 65536     /* bytes of an initializer's input */
 #define NP_STATUS_ROWS_MAX 1024  /* rows of each list in Status */
 #define NP_SLOTS_MAX 4096        /* executors of one worker */
 

@@ -72,6 +72,16 @@ static bool is_name(const char *text)
     return true;
 }
 
+static bool are_names(char *const *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!is_name(texts[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool is_session(ProtobufCBinaryData session)
 {
     return session.len == NP_SESSION_SIZE;
@@ -114,17 +124,10 @@ static const char *check_hello(const Np__Envelope *envelope, size_t body_size)
     if (hello->slots > NP_SLOTS_MAX || hello->n_functions > NP_FUNCTIONS_MAX || hello->n_labels > NP_LABELS_MAX) {
         return "too many slots, functions or labels";
     }
-    for (size_t i = 0; i < hello->n_functions; i++) {
-        if (!is_name(hello->functions[i])) {
-            return "malformed function name";
-        }
+    if (!are_names(hello->functions, hello->n_functions)) {
+        return "malformed function name";
     }
-    for (size_t i = 0; i < hello->n_labels; i++) {
-        if (!is_name(hello->labels[i])) {
-            return "malformed label";
-        }
-    }
-    return NULL;
+    return are_names(hello->labels, hello->n_labels) ? NULL : "malformed label";
 }
 
 static const char *check_welcome(const Np__Envelope *envelope, size_t body_size)
@@ -163,11 +166,18 @@ static const char *check_submit(const Np__Envelope *envelope, size_t body_size)
         return "malformed function name";
     }
     if (!is_batch(submit->n_seqs) || submit->n_sizes != submit->n_seqs ||
-        !is_column(submit->n_first_items, submit->n_seqs) || !is_sum(submit->sizes, submit->n_sizes, body_size)) {
+        !is_column(submit->n_first_items, submit->n_seqs) || !is_column(submit->n_lanes, submit->n_seqs) ||
+        !is_sum(submit->sizes, submit->n_sizes, body_size)) {
         return "columns do not fit each other and the body";
     }
     if (submit->max_attempts > NP_ATTEMPTS_MAX) {
         return "too many attempts asked for";
+    }
+    if (submit->n_labels > NP_REQUIRED_MAX || submit->slots > NP_SLOTS_MAX) {
+        return "too many labels or slots required";
+    }
+    if (!are_names(submit->labels, submit->n_labels)) {
+        return "malformed label";
     }
     uint64_t previous = 0;
     for (size_t i = 0; i < submit->n_seqs; i++) {
@@ -227,7 +237,7 @@ static const char *check_results(const Np__Envelope *envelope, size_t body_size)
     if (!is_batch(count) || results->n_sizes != count || !is_sum(results->sizes, count, body_size) ||
         !is_column(results->n_statuses, count) || !is_column(results->n_attempts, count) ||
         !is_column(results->n_compute_ns, count) || !is_column(results->n_queue_ns, count) ||
-        !is_column(results->n_pids, count)) {
+        !is_column(results->n_pids, count) || !is_column(results->n_wait_ns, count)) {
         return "columns do not fit each other and the body";
     }
     if (results->session.len != 0 && !is_session(results->session)) {
@@ -308,6 +318,30 @@ static const char *check_status(const Np__Envelope *envelope, size_t body_size)
                : "too many rows";
 }
 
+static const char *check_progress(const Np__Envelope *envelope, size_t body_size)
+{
+    const Np__Progress *progress = envelope->progress;
+    size_t count = progress->n_seqs;
+    if (progress->session.len != 0 && !is_session(progress->session)) {
+        return "session is not 16 bytes";
+    }
+    return body_size == 0 && is_batch(count) && progress->n_done == count && progress->n_total == count
+               ? NULL
+               : "columns do not fit each other";
+}
+
+static const char *check_prepare(const Np__Envelope *envelope, size_t body_size)
+{
+    const Np__Prepare *prepare = envelope->prepare;
+    if (prepare->session.len != 0 && !is_session(prepare->session)) {
+        return "session is not 16 bytes";
+    }
+    if (prepare->initializer[0] != '\0' && !is_name(prepare->initializer)) {
+        return "malformed function name";
+    }
+    return envelope->large_body == 0 && body_size <= NP_PREPARE_MAX ? NULL : "initializer's input too large";
+}
+
 /* Who may send a kind to whom, as bits of (1 << role). */
 enum {
     BROKER = 1 << NP__ROLE__BROKER,
@@ -342,6 +376,8 @@ static const struct kind {
     [NP__ENVELOPE__KIND_DRAIN] = {"drain", check_empty, WORKER, 0, false},
     [NP__ENVELOPE__KIND_STATUS_REQUEST] = {"status request", check_empty, CLIENT | ADMIN, 0, false},
     [NP__ENVELOPE__KIND_STATUS] = {"status", check_status, 0, CLIENT | ADMIN, false},
+    [NP__ENVELOPE__KIND_PROGRESS] = {"progress", check_progress, WORKER, CLIENT, false},
+    [NP__ENVELOPE__KIND_PREPARE] = {"prepare", check_prepare, CLIENT, WORKER, true},
 };
 
 static const struct kind *find_kind(Np__Envelope__KindCase kind)

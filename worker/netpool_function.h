@@ -66,8 +66,8 @@ NETPOOL_API netpool_status netpool_fail(netpool_call *call, const char *format, 
 /* True when nobody wants the result any more; a long function looks now and then and returns. Some nanoseconds. */
 NETPOOL_API bool netpool_is_cancelled(const netpool_call *call);
 
-/* How far it is: done of total, in units of the function's choice. Some nanoseconds. In this version the values
- * stay beside the executor: nobody is shown them yet. */
+/* How far it is: done of total, in units of the function's choice. Some nanoseconds; the client sees the latest
+ * values some tenths of a second later. */
 NETPOOL_API void netpool_progress(netpool_call *call, uint64_t done, uint64_t total);
 
 /* 1 for the first try. */
@@ -75,6 +75,12 @@ NETPOOL_API unsigned netpool_attempt(const netpool_call *call);
 
 /* Index of this item in its map, or 0 outside of one. */
 NETPOOL_API uint64_t netpool_item(const netpool_call *call);
+
+/* The parts of the input of a combining function of netpool_reduce_bytes: consecutive partial results (or inputs,
+ * where there is no leaf function), in order. 0 when the input is not made of parts. */
+NETPOOL_API size_t netpool_part_count(netpool_bytes input);
+/* Borrowed from the input, aligned to 16 bytes. index < netpool_part_count. */
+NETPOOL_API netpool_bytes netpool_part(netpool_bytes input, size_t index);
 
 typedef struct netpool_function_entry {
     const char *name; /* 1 to 128 bytes of printable ASCII without spaces */

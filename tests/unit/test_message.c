@@ -190,6 +190,8 @@ static const struct {
     {"Drain", NP__ENVELOPE__KIND_DRAIN},
     {"StatusRequest", NP__ENVELOPE__KIND_STATUS_REQUEST},
     {"Status", NP__ENVELOPE__KIND_STATUS},
+    {"Progress", NP__ENVELOPE__KIND_PROGRESS},
+    {"Prepare", NP__ENVELOPE__KIND_PREPARE},
 };
 
 /* The order of the table's columns. */
