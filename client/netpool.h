@@ -22,12 +22,17 @@
 extern "C" {
 #endif
 
+/* Of this header, as MAJOR.MINOR.PATCH. */
 #define NETPOOL_VERSION "0.1.0"
 
+/* An open pool. */
 typedef struct netpool netpool;
+/* A submitted task and what becomes of it. */
 typedef struct netpool_future netpool_future;
+/* Tasks that are fed and read one by one. */
 typedef struct netpool_stream netpool_stream;
 
+/* Where the executors of a `local` pool come from. */
 typedef enum netpool_start_method {
     NETPOOL_START_DEFAULT, /* fork */
     NETPOOL_START_FORK,    /* executors are copies of the program as it is now; refused once it has threads */
@@ -35,12 +40,12 @@ typedef enum netpool_start_method {
     NETPOOL_START_MODULE   /* only functions of `modules`; works at any time */
 } netpool_start_method;
 
-/* Zero-initialized: all defaults. Strings are copied. */
+/* Options of a pool. Zero-initialized: all defaults. Strings are copied. */
 typedef struct netpool_options {
-    const char *name; /* how logs and status call this program; NULL: the program's name */
-    const char *ca;   /* tls: PEM files. NULL: $NETPOOL_CA, $NETPOOL_CERT, $NETPOOL_KEY */
-    const char *cert;
-    const char *key;
+    const char *name;                  /* how logs and status call this program; NULL: the program's name */
+    const char *ca;                    /* tls: PEM files. NULL: $NETPOOL_CA, $NETPOOL_CERT, $NETPOOL_KEY */
+    const char *cert;                  /* tls: this program's certificate */
+    const char *key;                   /* tls: its key, readable by nobody else */
     const char *crl;                   /* NULL: none */
     const char *const *modules;        /* local, threads: shared objects to load, NULL-terminated; may be NULL */
     netpool_start_method start_method; /* local */
@@ -94,7 +99,7 @@ struct netpool_result;
  * over.) netpool_close and netpool_terminate return after the last callback. */
 typedef void netpool_callback(netpool_future *future, const struct netpool_result *result, void *context);
 
-/* Zero-initialized: all defaults. Strings are copied. */
+/* Options of a task. Zero-initialized: all defaults. Strings are copied. */
 typedef struct netpool_task_options {
     unsigned max_attempts; /* tries in all when executors crash or workers are lost, at most 64; 0: the broker's
                               default (3) */
@@ -116,52 +121,52 @@ typedef struct netpool_task_options {
 
 /* One attempt that did not bring a result. */
 typedef struct netpool_attempt_record {
-    unsigned attempt; /* from 1 */
-    netpool_status status;
-    uint32_t pid;
-    int signal;    /* that ended the executor, 0: none */
-    int exit_code; /* of the executor */
-    char worker[129];
-    char host[129];
-    char message[256];
+    unsigned attempt;      /* from 1 */
+    netpool_status status; /* how it ended */
+    uint32_t pid;          /* of the executor, 0: unknown */
+    int signal;            /* that ended the executor, 0: none */
+    int exit_code;         /* of the executor */
+    char worker[129];      /* name of the worker */
+    char host[129];        /* its host */
+    char message[256];     /* one line */
 } netpool_attempt_record;
 
 /* Everything known about a task that failed. */
 typedef struct netpool_failure {
-    netpool_status status;
-    unsigned attempt; /* the last one, from 1; 0: it never ran */
-    uint64_t item;    /* map: index of the failed item */
-    uint32_t pid;
-    int signal;
-    int exit_code;
+    netpool_status status; /* why it failed */
+    unsigned attempt;      /* the last one, from 1; 0: it never ran */
+    uint64_t item;         /* map: index of the failed item */
+    uint32_t pid;          /* of the executor, 0: unknown */
+    int signal;            /* that ended the executor, 0: none */
+    int exit_code;         /* of the executor */
     bool started; /* the last attempt had begun to run. Cancelled tasks: attempt 0: it was still queued; not started:
                      a worker had it ready; started: it was stopped (signal SIGKILL: by force) */
-    char function[129];
-    char worker[129];
-    char host[129];
-    char message[1025];      /* one line */
-    char error_output[4097]; /* last bytes of what the executor printed */
-    bool error_output_truncated;
-    char stack[4097];       /* of a crash: one frame a line, innermost first: "function at file:line" */
+    char function[129];          /* name of the function */
+    char worker[129];            /* name of the worker, "" if none had it */
+    char host[129];              /* its host */
+    char message[1025];          /* one line */
+    char error_output[4097];     /* last bytes of what the executor printed */
+    bool error_output_truncated; /* it printed more */
+    char stack[4097];            /* of a crash: one frame a line, innermost first: "function at file:line" */
     unsigned attempt_count; /* records of the last attempts, oldest first, the one that failed last included; 0 when
                                the first one failed for good */
-    netpool_attempt_record attempts[8];
+    netpool_attempt_record attempts[8]; /* `attempt_count` of them */
 } netpool_failure;
 
-/* Borrowed from its future or stream. */
+/* What became of a task. Borrowed from its future or stream. */
 typedef struct netpool_result {
-    netpool_status status;
+    netpool_status status;          /* NETPOOL_OK, or why there is no result */
     const void *data;               /* result bytes; 16-byte aligned */
     size_t size;                    /* bytes */
     const netpool_failure *failure; /* NULL on success */
     unsigned attempt;               /* that brought the result, from 1 */
     uint32_t pid;                   /* of the executor */
-    const char *worker;             /* names, never NULL */
-    const char *host;
-    uint64_t queue_ns;    /* waiting, at the broker and at the worker */
-    uint64_t compute_ns;  /* inside the function */
-    uint64_t transfer_ns; /* the rest of total_ns: on the way there and back, packing included */
-    uint64_t total_ns;    /* submitted until the result was here */
+    const char *worker;             /* name of the worker, never NULL */
+    const char *host;               /* its host, never NULL */
+    uint64_t queue_ns;              /* waiting, at the broker and at the worker */
+    uint64_t compute_ns;            /* inside the function */
+    uint64_t transfer_ns;           /* the rest of total_ns: on the way there and back, packing included */
+    uint64_t total_ns;              /* submitted until the result was here */
 } netpool_result;
 
 /* Copies the input and returns at once (it waits while the pool's window is full). Fails with NETPOOL_TOO_LARGE,
@@ -189,10 +194,11 @@ NETPOOL_API bool netpool_is_done(netpool_future *future);
 /* How far its function says it is (netpool_progress), at most some tenths of a second ago. Both 0: not said yet. */
 NETPOOL_API void netpool_get_progress(netpool_future *future, uint64_t *done, uint64_t *total);
 
+/* When netpool_wait_many returns. */
 typedef enum netpool_wait_for {
-    NETPOOL_ALL_COMPLETED,
-    NETPOOL_FIRST_COMPLETED,
-    NETPOOL_FIRST_FAILED /* or all completed, if none fails */
+    NETPOOL_ALL_COMPLETED,   /* when all are finished */
+    NETPOOL_FIRST_COMPLETED, /* when one is finished */
+    NETPOOL_FIRST_FAILED     /* or all completed, if none fails */
 } netpool_wait_for;
 
 /* Waits for a set of futures, also of different pools. NETPOOL_OK, with the number of finished ones in *finished (may
@@ -201,13 +207,15 @@ NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_wait_many(netpool_future *
                                                                 netpool_wait_for condition, int timeout_ms,
                                                                 size_t *finished);
 
-/* The futures of a set as they finish. The futures must outlive it; a future may stand in several sets. */
+/* The futures of a set as they finish. */
 typedef struct netpool_completion netpool_completion;
+/* Watches the futures of an array. They must outlive the completion; a future may stand in several. */
 NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_as_completed(netpool_future *const *futures, size_t count,
                                                                    netpool_completion **out);
 /* *index: of the next finished future in the array. NETPOOL_TIMEOUT; NETPOOL_CLOSED after the last. */
 NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_completion_next(netpool_completion *completion, int timeout_ms,
                                                                       size_t *index);
+/* Frees it; the futures stay. *completion becomes NULL; NULL is harmless. */
 NETPOOL_API void netpool_completion_close(netpool_completion **completion);
 
 /* Frees it, finished or not (an unfinished task is cancelled). *future becomes NULL; NULL is harmless. */
@@ -215,9 +223,9 @@ NETPOOL_API void netpool_future_free(netpool_future **future);
 
 /* Where the time of a map, a stream or a whole pool went. The sums are over its tasks. */
 typedef struct netpool_profile {
-    uint64_t tasks;
-    uint64_t items; /* of maps; else as tasks */
-    uint64_t failed;
+    uint64_t tasks;         /* finished ones */
+    uint64_t items;         /* of maps; else as tasks */
+    uint64_t failed;        /* tasks among them */
     uint64_t bytes_in;      /* payloads sent */
     uint64_t bytes_out;     /* results */
     uint64_t wall_ns;       /* from the first submission to the last result */
@@ -238,15 +246,15 @@ NETPOOL_API void netpool_get_profile(netpool *pool, netpool_profile *out);
  * with fractions of running tasks that say how far they are (netpool_progress). */
 typedef void netpool_map_progress(uint64_t done, uint64_t count, void *context);
 
-/* Zero-initialized: all defaults. */
+/* Options of a map. Zero-initialized: all defaults. */
 typedef struct netpool_map_options {
-    size_t chunk; /* items a task; 0: adapted to the measured time of an item */
-    netpool_task_options task;
-    netpool_failure *failure; /* filled when the map fails; may be NULL */
-    netpool_profile *profile; /* filled when the map ends; may be NULL */
-    netpool_map_progress *progress;
-    void *progress_context;
-    uint64_t reserved[4]; /* must be zero */
+    size_t chunk;                   /* items a task; 0: adapted to the measured time of an item */
+    netpool_task_options task;      /* of each of its tasks */
+    netpool_failure *failure;       /* filled when the map fails; may be NULL */
+    netpool_profile *profile;       /* filled when the map ends; may be NULL */
+    netpool_map_progress *progress; /* may be NULL */
+    void *progress_context;         /* of `progress` */
+    uint64_t reserved[4];           /* must be zero */
 } netpool_map_options;
 
 /* out[i] = function(in[i]) for `count` items: in is an array of count x in_size bytes, out of count x out_size bytes,
@@ -263,19 +271,20 @@ NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_map_bytes(netpool *pool, c
                                                                 netpool_bytes *out,
                                                                 const netpool_map_options *options,
                                                                 netpool_error *error);
+/* Frees what netpool_map_bytes or netpool_reduce_bytes filled in; NULL data is harmless. */
 NETPOOL_API void netpool_free_results(netpool_bytes *results, size_t count);
 
-/* Zero-initialized: all defaults. */
+/* Options of a reduction. Zero-initialized: all defaults. */
 typedef struct netpool_reduce_options {
-    const char *leaf; /* what becomes of the inputs first, see below; NULL: the combining function itself */
-    size_t chunk;     /* inputs a leaf; 0: what fits 64 KiB, at least 1 */
-    unsigned fan_in;  /* partial results a combination, at least 2; 0: 16 */
-    netpool_task_options task;
-    netpool_failure *failure;       /* filled when the reduction fails; may be NULL */
-    netpool_profile *profile;       /* filled when it ends; may be NULL */
+    const char *leaf;          /* what becomes of the inputs first, see below; NULL: the combining function itself */
+    size_t chunk;              /* inputs a leaf; 0: what fits 64 KiB, at least 1 */
+    unsigned fan_in;           /* partial results a combination, at least 2; 0: 16 */
+    netpool_task_options task; /* of each of its tasks */
+    netpool_failure *failure;  /* filled when the reduction fails; may be NULL */
+    netpool_profile *profile;  /* filled when it ends; may be NULL */
     netpool_map_progress *progress; /* inputs that have been through the leaves */
-    void *progress_context;
-    uint64_t reserved[4]; /* must be zero */
+    void *progress_context;         /* of `progress` */
+    uint64_t reserved[4];           /* must be zero */
 } netpool_reduce_options;
 
 /* Reduces an array of `count` x in_size bytes to one value of out_size bytes, on the workers: `leaf` is called with
@@ -298,13 +307,13 @@ NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_reduce_bytes(netpool *pool
                                                                    const netpool_reduce_options *options,
                                                                    netpool_error *error);
 
-/* Zero-initialized: all defaults. */
+/* Options of a stream. Zero-initialized: all defaults. */
 typedef struct netpool_stream_options {
-    bool unordered;         /* results as they come; default: in the order of the inputs */
-    size_t in_flight;       /* inputs put and not yet taken as results, at most; 0: 4,096 */
-    size_t in_flight_bytes; /* their bytes; 0: 64 MiB; one item always fits */
-    netpool_task_options task;
-    uint64_t reserved[4]; /* must be zero */
+    bool unordered;            /* results as they come; default: in the order of the inputs */
+    size_t in_flight;          /* inputs put and not yet taken as results, at most; 0: 4,096 */
+    size_t in_flight_bytes;    /* their bytes; 0: 64 MiB; one item always fits */
+    netpool_task_options task; /* of each of its tasks */
+    uint64_t reserved[4];      /* must be zero */
 } netpool_stream_options;
 
 /* A stream is fed and read one by one, in constant memory, by one or two threads: one that puts, one that takes. */
@@ -328,55 +337,64 @@ NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_stream_next(netpool_stream
 
 /* Results that have come so far, taken or not, and the sum of the fractions that running tasks say they are done. */
 NETPOOL_API void netpool_stream_get_progress(netpool_stream *stream, uint64_t *finished, double *running);
+/* Of the results that have come so far. */
 NETPOOL_API void netpool_stream_get_profile(netpool_stream *stream, netpool_profile *out);
 
 /* Cancels what is outstanding and frees. *stream becomes NULL; NULL is harmless. */
 NETPOOL_API void netpool_stream_close(netpool_stream **stream);
 
+/* A worker as its broker sees it. */
 typedef struct netpool_worker_info {
-    char name[129];
-    char host[129];
-    char address[129];
-    char state[16]; /* joining, ready, draining */
-    unsigned slots;
-    unsigned held; /* tasks assigned */
-    uint64_t done;
-    uint64_t failed;
-    char labels[257]; /* "gpu=1,fast", cut if longer */
+    char name[129];    /* of its certificate, over TLS */
+    char host[129];    /* as it says itself */
+    char address[129]; /* that it connected from */
+    char state[16];    /* joining, ready, draining */
+    unsigned slots;    /* executors */
+    unsigned held;     /* tasks assigned */
+    uint64_t done;     /* tasks, since it connected */
+    uint64_t failed;   /* attempts without a result, since it connected */
+    char labels[257];  /* "gpu=1,fast", cut if longer */
 } netpool_worker_info;
 
+/* A client as its broker sees it. */
 typedef struct netpool_client_info {
-    char name[129];
-    char host[129];
-    char address[129];
-    bool connected;
-    uint64_t queued;
-    uint64_t running;
-    uint64_t done;
-    uint64_t memory_bytes;
+    char name[129];        /* of its certificate, over TLS */
+    char host[129];        /* as it says itself */
+    char address[129];     /* that it connected from */
+    bool connected;        /* false: its link is broken, and it may come back */
+    uint64_t queued;       /* tasks */
+    uint64_t running;      /* tasks that a worker has */
+    uint64_t done;         /* tasks finished */
+    uint64_t memory_bytes; /* that its tasks and results take */
 } netpool_client_info;
 
 /* A snapshot of a pool; give it to netpool_info_free. */
 typedef struct netpool_info {
-    char broker[257]; /* address */
-    char software[65];
-    uint64_t uptime_ms;
-    uint64_t queued, running, done, failed, cancelled;
-    uint64_t retried; /* attempts after the first */
-    uint64_t late;    /* late or duplicate results dropped */
-    uint64_t refused; /* results from workers without the lease */
-    uint64_t memory_bytes;
-    size_t worker_count;
-    netpool_worker_info *workers;
-    size_t client_count;
-    size_t client_rows; /* with admin rights: rows of clients; else 0 */
-    netpool_client_info *clients;
-    size_t waiting_count; /* tasks that no worker can serve: one line of text each */
-    char **waiting;
+    char broker[257];             /* address */
+    char software[65];            /* name and version */
+    uint64_t uptime_ms;           /* since the broker was started */
+    uint64_t queued;              /* tasks that wait */
+    uint64_t running;             /* tasks that a worker has */
+    uint64_t done;                /* tasks that brought a result */
+    uint64_t failed;              /* tasks that did not */
+    uint64_t cancelled;           /* tasks that nobody wanted any more */
+    uint64_t retried;             /* attempts after the first */
+    uint64_t late;                /* late or duplicate results dropped */
+    uint64_t refused;             /* results from workers without the lease */
+    uint64_t memory_bytes;        /* that tasks and results take */
+    size_t worker_count;          /* connected ones */
+    netpool_worker_info *workers; /* `worker_count` of them */
+    size_t client_count;          /* connected ones, and those that may come back */
+    size_t client_rows;           /* with admin rights: rows of clients; else 0 */
+    netpool_client_info *clients; /* `client_rows` of them */
+    size_t waiting_count;         /* lines in `waiting` */
+    char **waiting;               /* tasks that no worker can serve now, and why: one line of text each */
 } netpool_info;
 
+/* Asks the broker. error may be NULL. */
 NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_get_info(netpool *pool, netpool_info **out, int timeout_ms,
                                                                netpool_error *error);
+/* *info becomes NULL; NULL is harmless. */
 NETPOOL_API void netpool_info_free(netpool_info **info);
 
 #ifdef __cplusplus

@@ -47,6 +47,7 @@ extern "C" {
     X(POISON, 21, "every attempt ended with the loss of its executor") \
     X(NOT_INITIALIZED, 22, "the pool's initializer failed")
 
+/* How a call or a task ended. */
 typedef enum netpool_status {
 #define NETPOOL_STATUS_ENUM(name, number, text) NETPOOL_##name = (number),
     NETPOOL_STATUS_LIST(NETPOOL_STATUS_ENUM)
@@ -61,8 +62,8 @@ NETPOOL_API const char *netpool_status_text(netpool_status status);
 
 /* Where a person will read the error: the status and one line that says what, where and what to do. */
 typedef struct netpool_error {
-    netpool_status status;
-    char message[512]; /* NUL-terminated, one line, no trailing newline; "" after success */
+    netpool_status status; /* the same that the call returned */
+    char message[512];     /* NUL-terminated, one line, no trailing newline; "" after success */
 } netpool_error;
 
 #ifdef __cplusplus

@@ -34,8 +34,8 @@ extern "C" {
 
 /* Borrowed bytes; data may be NULL when size is 0. */
 typedef struct netpool_bytes {
-    const void *data;
-    size_t size; /* bytes */
+    const void *data; /* may be NULL when size is 0 */
+    size_t size;      /* bytes */
 } netpool_bytes;
 
 /* One running call. Valid until the function returns; not to be used from another thread. */
@@ -82,26 +82,30 @@ NETPOOL_API size_t netpool_part_count(netpool_bytes input);
 /* Borrowed from the input, aligned to 16 bytes. index < netpool_part_count. */
 NETPOOL_API netpool_bytes netpool_part(netpool_bytes input, size_t index);
 
+/* A function of a module. */
 typedef struct netpool_function_entry {
-    const char *name; /* 1 to 128 bytes of printable ASCII without spaces */
-    netpool_function *function;
-    const char *summary; /* one line */
+    const char *name;           /* 1 to 128 bytes of printable ASCII without spaces */
+    netpool_function *function; /* what is called */
+    const char *summary;        /* one line */
 } netpool_function_entry;
 
+/* Version of netpool_module, checked when a module is loaded. */
 #define NETPOOL_MODULE_ABI 1
 
+/* What NETPOOL_MODULE makes. */
 typedef struct netpool_module {
-    uint32_t abi; /* NETPOOL_MODULE_ABI */
-    uint32_t count;
-    const char *name;
-    const netpool_function_entry *functions;
-    struct netpool_module *next; /* private */
+    uint32_t abi;                            /* NETPOOL_MODULE_ABI */
+    uint32_t count;                          /* of functions */
+    const char *name;                        /* of the module */
+    const netpool_function_entry *functions; /* `count` of them */
+    struct netpool_module *next;             /* private */
 } netpool_module;
 
 /* Makes a module's functions known to this process. NETPOOL_MODULE calls it when the program or shared object is
  * loaded. */
 NETPOOL_API void netpool_register(netpool_module *module);
 
+/* An entry of NETPOOL_MODULE: the function under its own name. */
 #define NETPOOL_FUNCTION(function, summary) \
     {                                       \
 #function, function, summary        \
