@@ -26,7 +26,7 @@ static void check_task(const struct core *core, const struct session *session, c
     assert(task->node.next->previous == &task->node && task->node.previous->next == &task->node);
     assert((task->data == NULL) == (task->size == 0));
     assert(task->kind != NULL || task->state != TASK_QUEUED);
-    assert(task->kind == NULL || task->kind->lane->session == session);
+    assert(task->kind == NULL || task->kind->queue->session == session);
     assert(task->kind == NULL || task->seq <= session->received_seq);
     assert(task->is_sent == false || task->state == TASK_FINISHED);
     sums->tasks++;
@@ -49,22 +49,22 @@ static void check_task(const struct core *core, const struct session *session, c
     }
 }
 
-static void check_lane(const struct session *session, const struct lane *lane)
+static void check_queue(const struct session *session, const struct queue *queue)
 {
     uint64_t count = 0;
     uint64_t seq = 0;
-    assert(lane->session == session && lane->count > 0);
-    NP_LIST_EACH(node, &lane->tasks) {
+    assert(queue->session == session && queue->count > 0);
+    NP_LIST_EACH(node, &queue->tasks) {
         const struct task *task = NP_CONTAINER(node, struct task, node);
-        assert(task->state == TASK_QUEUED && task->kind->lane == lane && task->seq > seq);
+        assert(task->state == TASK_QUEUED && task->kind->queue == queue && task->seq > seq);
         seq = task->seq;
         count++;
     }
-    assert(count == lane->count);
-    assert((lane->demand_index == LANE_NOT_WANTED) == session->is_paused);
-    assert(session->is_paused || lane->function->demand[lane->demand_index] == lane);
-    assert(lane->node.next == &session->lanes ||
-           NP_CONTAINER(lane->node.next, struct lane, node)->priority <= lane->priority);
+    assert(count == queue->count);
+    assert((queue->demand_index == QUEUE_NOT_WANTED) == session->is_paused);
+    assert(session->is_paused || queue->function->demand[queue->demand_index] == queue);
+    assert(queue->node.next == &session->queues ||
+           NP_CONTAINER(queue->node.next, struct queue, node)->priority <= queue->priority);
 }
 
 static uint64_t list_length(const struct np_list *list)
@@ -84,15 +84,15 @@ static void check_session(const struct core *core, const struct session *session
     for (const struct task *task; (task = np_table_next(&session->tasks, &cursor)) != NULL;) {
         check_task(core, session, task, &sums);
     }
-    uint64_t in_lanes = 0;
-    NP_LIST_EACH(node, &session->lanes) {
-        const struct lane *lane = NP_CONTAINER(node, struct lane, node);
-        check_lane(session, lane);
-        in_lanes += lane->count;
+    uint64_t in_queues = 0;
+    NP_LIST_EACH(node, &session->queues) {
+        const struct queue *queue = NP_CONTAINER(node, struct queue, node);
+        check_queue(session, queue);
+        in_queues += queue->count;
     }
     assert(session_find(core, session->id) == session);
     assert(sums.tasks == session->held && sums.tasks == session->tasks.count);
-    assert(sums.queued == session->queued && sums.queued == in_lanes + list_length(&session->recovering));
+    assert(sums.queued == session->queued && sums.queued == in_queues + list_length(&session->recovering));
     assert(sums.running == session->running && sums.finished == session->finished);
     assert(sums.finished ==
            list_length(&session->undelivered) + list_length(&session->sent) + list_length(&session->unclaimed));
@@ -143,12 +143,12 @@ static void check_functions(const struct core *core)
     size_t cursor = 0;
     for (const struct function *function; (function = np_table_next(&core->functions.by_hash, &cursor)) != NULL;) {
         for (; function != NULL; function = function->next) {
-            assert(function->references == function->lane_count + function->fleet_count);
+            assert(function->references == function->queue_count + function->fleet_count);
             assert((function->demand_count > 0) == !np_list_is_empty(&function->node));
             for (size_t i = 0; i < function->demand_count; i++) {
-                const struct lane *lane = function->demand[i];
-                assert(lane->demand_index == i && lane->service <= lane->session->service);
-                assert(i == 0 || function->demand[(i - 1) / 2]->service <= lane->service);
+                const struct queue *queue = function->demand[i];
+                assert(queue->demand_index == i && queue->service <= queue->session->service);
+                assert(i == 0 || function->demand[(i - 1) / 2]->service <= queue->service);
             }
         }
     }

@@ -179,7 +179,7 @@ void client_submit(struct core *core, struct peer *peer, struct np_message *mess
                             .message = message,
                             .submit = submit,
                             .is_unserved =
-                                kind->lane->function->fleet_count == 0 && core->ready_workers > 0 && !may_come_back,
+                                kind->queue->function->fleet_count == 0 && core->ready_workers > 0 && !may_come_back,
                             .now = now};
     take_all(&intake, peer);
     core_touch(core, peer);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "broker/core/fleet.h"
-#include "broker/core/lane.h"
+#include "broker/core/queue.h"
 #include "broker/core/session.h"
 
 /* FNV-1a with a secret start, finished by the mixer of splitmix64. */
@@ -19,25 +19,25 @@ static uint64_t hash_name(uint64_t seed, const char *name)
     return hash ^ (hash >> 27);
 }
 
-static void place(struct function *function, size_t index, struct lane *lane)
+static void place(struct function *function, size_t index, struct queue *queue)
 {
-    function->demand[index] = lane;
-    lane->demand_index = index;
+    function->demand[index] = queue;
+    queue->demand_index = index;
 }
 
 static void sift_up(struct function *function, size_t index)
 {
-    struct lane *lane = function->demand[index];
-    while (index > 0 && lane->service < function->demand[(index - 1) / 2]->service) {
+    struct queue *queue = function->demand[index];
+    while (index > 0 && queue->service < function->demand[(index - 1) / 2]->service) {
         place(function, index, function->demand[(index - 1) / 2]);
         index = (index - 1) / 2;
     }
-    place(function, index, lane);
+    place(function, index, queue);
 }
 
 static void sift_down(struct function *function, size_t index)
 {
-    struct lane *lane = function->demand[index];
+    struct queue *queue = function->demand[index];
     for (;;) {
         size_t child = 2 * index + 1;
         if (child >= function->demand_count) {
@@ -47,13 +47,13 @@ static void sift_down(struct function *function, size_t index)
             function->demand[child + 1]->service < function->demand[child]->service) {
             child++;
         }
-        if (lane->service <= function->demand[child]->service) {
+        if (queue->service <= function->demand[child]->service) {
             break;
         }
         place(function, index, function->demand[child]);
         index = child;
     }
-    place(function, index, lane);
+    place(function, index, queue);
 }
 
 void functions_init(struct functions *functions, uint64_t seed)
@@ -130,7 +130,7 @@ void functions_release(struct functions *functions, struct function *function)
     if (--function->references > 0) {
         return;
     }
-    assert(function->fleet_count == 0 && function->lane_count == 0 && function->queued == 0);
+    assert(function->fleet_count == 0 && function->queue_count == 0 && function->queued == 0);
     forget(functions, function);
     np_list_remove(&function->node);
     free(function->fleets);
@@ -194,52 +194,52 @@ struct worker *function_worker(const struct function *function)
     return best;
 }
 
-struct lane *function_first_lane(struct function *function)
+struct queue *function_first_queue(struct function *function)
 {
-    /* Service only grows, and a lane deep in the heap may carry an old figure: the first one is brought up to date
+    /* Service only grows, and a queue deep in the heap may carry an old figure: the first one is brought up to date
      * until it stays the first. */
     while (function->demand_count > 0) {
-        struct lane *lane = function->demand[0];
-        if (lane->service == lane->session->service) {
-            return lane;
+        struct queue *queue = function->demand[0];
+        if (queue->service == queue->session->service) {
+            return queue;
         }
-        lane->service = lane->session->service;
+        queue->service = queue->session->service;
         sift_down(function, 0);
     }
     return NULL;
 }
 
-netpool_status function_add_lane(struct function *function)
+netpool_status function_add_queue(struct function *function)
 {
-    if (function->lane_count == function->demand_capacity) {
+    if (function->queue_count == function->demand_capacity) {
         size_t capacity = function->demand_capacity == 0 ? 4 : function->demand_capacity * 2;
-        struct lane **demand = realloc(function->demand, capacity * sizeof(struct lane *));
+        struct queue **demand = realloc(function->demand, capacity * sizeof(struct queue *));
         if (demand == NULL) {
             return NETPOOL_NO_MEMORY;
         }
         function->demand = demand;
         function->demand_capacity = capacity;
     }
-    function->lane_count++;
+    function->queue_count++;
     return NETPOOL_OK;
 }
 
-void function_demand_insert(struct functions *functions, struct function *function, struct lane *lane)
+void function_demand_insert(struct functions *functions, struct function *function, struct queue *queue)
 {
-    assert(lane->demand_index == LANE_NOT_WANTED && function->demand_count < function->demand_capacity);
-    lane->service = lane->session->service;
+    assert(queue->demand_index == QUEUE_NOT_WANTED && function->demand_count < function->demand_capacity);
+    queue->service = queue->session->service;
     if (function->demand_count == 0) {
         np_list_push_back(&functions->wanted, &function->node);
     }
-    place(function, function->demand_count++, lane);
-    sift_up(function, lane->demand_index);
+    place(function, function->demand_count++, queue);
+    sift_up(function, queue->demand_index);
 }
 
-void function_demand_remove(struct function *function, struct lane *lane)
+void function_demand_remove(struct function *function, struct queue *queue)
 {
-    size_t index = lane->demand_index;
-    assert(index < function->demand_count && function->demand[index] == lane);
-    lane->demand_index = LANE_NOT_WANTED;
+    size_t index = queue->demand_index;
+    assert(index < function->demand_count && function->demand[index] == queue);
+    queue->demand_index = QUEUE_NOT_WANTED;
     function->demand_count--;
     if (function->demand_count == 0) {
         np_list_remove(&function->node);

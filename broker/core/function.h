@@ -1,6 +1,6 @@
 /*
  * Functions: names that tasks ask for and workers offer, interned, so that the rest of the core compares pointers. A
- * function also carries what was measured of its tasks, the fleets that offer it and the lanes that wait for it.
+ * function also carries what was measured of its tasks, the fleets that offer it and the queues that wait for it.
  */
 #ifndef CORE_FUNCTION_H
 #define CORE_FUNCTION_H
@@ -15,7 +15,7 @@
 #include "common/table.h"
 
 struct fleet;
-struct lane;
+struct queue;
 struct worker;
 
 /* One slot is worth this many units of work ahead, which stand for FUNCTION_AHEAD_NS of estimated computing. A task
@@ -26,19 +26,19 @@ struct worker;
 struct function {
     struct function *next; /* of the same hash */
     uint64_t hash;
-    unsigned references; /* lanes, and fleets */
+    unsigned references; /* queues, and fleets */
     uint32_t id;         /* unique among the functions alive */
     bool measured;
     uint64_t estimate_ns;  /* moving average of the computing time of its tasks */
     uint16_t units;        /* that estimate as a share of a slot: 1 to FUNCTION_SLOT_UNITS */
-    uint64_t queued;       /* tasks in its lanes */
+    uint64_t queued;       /* tasks in its queues */
     struct fleet **fleets; /* those that offer it: it is known to a connected worker when there is one */
     size_t fleet_count;
     size_t fleet_capacity;
-    struct lane **demand; /* heap of the lanes that want to run, least served client first */
+    struct queue **demand; /* heap of the queues that want to run, least served client first */
     size_t demand_count;
-    size_t demand_capacity; /* >= lane_count, so that joining the heap cannot fail */
-    size_t lane_count;
+    size_t demand_capacity; /* >= queue_count, so that joining the heap cannot fail */
+    size_t queue_count;
     struct np_list node; /* in functions.wanted while demand_count > 0 */
     char name[];
 };
@@ -48,7 +48,7 @@ struct functions {
     struct np_list wanted;
     uint64_t seed; /* of the hash, so that a client cannot aim for collisions */
     uint32_t next_id;
-    struct np_random random; /* which lanes are express ones */
+    struct np_random random; /* which queues are express ones */
 };
 
 void functions_init(struct functions *functions, uint64_t seed);
@@ -72,11 +72,11 @@ void function_remove_fleet(struct function *function, struct fleet *fleet);
 /* The least loaded ready worker that has the function and room; NULL: none now. */
 struct worker *function_worker(const struct function *function);
 
-/* The lane of the client with the least service; NULL when none wants to run. */
-struct lane *function_first_lane(struct function *function);
+/* The queue of the client with the least service; NULL when none wants to run. */
+struct queue *function_first_queue(struct function *function);
 
-NETPOOL_MUST_CHECK netpool_status function_add_lane(struct function *function);
-void function_demand_insert(struct functions *functions, struct function *function, struct lane *lane);
-void function_demand_remove(struct function *function, struct lane *lane);
+NETPOOL_MUST_CHECK netpool_status function_add_queue(struct function *function);
+void function_demand_insert(struct functions *functions, struct function *function, struct queue *queue);
+void function_demand_remove(struct function *function, struct queue *queue);
 
 #endif

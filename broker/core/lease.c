@@ -143,7 +143,7 @@ static bool finish_row(struct core *core, struct task *task, const struct row *r
         record_failure(core, task, row->failure);
     }
     if (task->kind != NULL && (status == NETPOOL_OK || status == NETPOOL_FAILED)) {
-        function_measure(task->kind->lane->function, row->compute_ns);
+        function_measure(task->kind->queue->function, row->compute_ns);
     }
     task_move(core, task, TASK_RESULT, TASK_FINISHED, NULL);
     task->origin = worker->origin;

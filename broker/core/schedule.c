@@ -5,73 +5,74 @@
 #include "broker/core/lease.h"
 #include "broker/core/state.h"
 
-#define LANES_LOOKED_AT 32 /* of one client, for its best task */
-#define RUN_TASKS 64       /* tasks of one client in a row ... */
-#define RUN_UNITS 256      /* ... and their work: a quarter of a slot, so that long tasks alternate between clients */
-#define TASK_COST_NS 1000  /* service charged for any task, beside its computing */
+#define QUEUES_LOOKED_AT 32 /* of one client, for its best task */
+#define RUN_TASKS 64        /* tasks of one client in a row ... */
+#define RUN_UNITS 256     /* ... and their work: a quarter of a slot, so that long tasks alternate between clients */
+#define TASK_COST_NS 1000 /* service charged for any task, beside its computing */
 #define HUNGRY_LOOKED_AT 32     /* idle workers considered as takers of one surplus */
 #define SURPLUS_LOOKED_AT 8     /* busy workers considered for a withdrawal in one run */
 #define WITHDRAW_MIN_NS 1000000 /* a surplus that waits shorter than this is done before it has travelled */
 
-/* The lane of the client with the least service among those that a worker has room for; NULL when none. */
-static struct lane *choose_client(struct core *core)
+/* The queue of the client with the least service among those that a worker has room for; NULL when none. */
+static struct queue *choose_client(struct core *core)
 {
-    struct lane *best = NULL;
+    struct queue *best = NULL;
     NP_LIST_EACH(node, &core->functions.wanted) {
         struct function *function = NP_CONTAINER(node, struct function, node);
         if (function_worker(function) == NULL) {
             continue;
         }
-        struct lane *lane = function_first_lane(function);
-        if (best == NULL || lane->service < best->service) {
-            best = lane;
+        struct queue *queue = function_first_queue(function);
+        if (best == NULL || queue->service < best->service) {
+            best = queue;
         }
     }
     return best;
 }
 
-/* The best lane of that client: highest priority, then oldest task. `lane` is one that can run, should the client
- * have more lanes than are worth looking at. */
-static struct lane *choose_lane(struct lane *lane)
+/* The best queue of that client: highest priority, then oldest task. `queue` is one that can run, should the client
+ * have more queues than are worth looking at. */
+static struct queue *choose_queue(struct queue *queue)
 {
-    struct lane *best = NULL;
+    struct queue *best = NULL;
     unsigned looked_at = 0;
-    NP_LIST_EACH(node, &lane->session->lanes) {
-        struct lane *other = NP_CONTAINER(node, struct lane, node);
-        if (looked_at++ == LANES_LOOKED_AT || (best != NULL && other->priority < best->priority)) {
+    NP_LIST_EACH(node, &queue->session->queues) {
+        struct queue *other = NP_CONTAINER(node, struct queue, node);
+        if (looked_at++ == QUEUES_LOOKED_AT || (best != NULL && other->priority < best->priority)) {
             break;
         }
-        if ((best == NULL || lane_front(other)->seq < lane_front(best)->seq) &&
+        if ((best == NULL || queue_front(other)->seq < queue_front(best)->seq) &&
             function_worker(other->function) != NULL) {
             best = other;
         }
     }
-    return best != NULL ? best : lane;
+    return best != NULL ? best : queue;
 }
 
-/* A run of tasks from one lane. Another lane of the client with an older task, or another client, has its turn next.
+/* A run of tasks from one queue. Another queue of the client with an older task, or another client, has its turn
+ * next.
  */
-static void assign_run(struct core *core, struct lane *lane, int64_t now)
+static void assign_run(struct core *core, struct queue *queue, int64_t now)
 {
-    struct session *session = lane->session;
+    struct session *session = queue->session;
     unsigned tasks = 0;
     unsigned units = 0;
-    lane->references++; /* the kinds that keep it may be released meanwhile */
-    while (lane->count > 0 && tasks < RUN_TASKS && units < RUN_UNITS) {
-        struct worker *worker = function_worker(lane->function);
+    queue->references++; /* the kinds that keep it may be released meanwhile */
+    while (queue->count > 0 && tasks < RUN_TASKS && units < RUN_UNITS) {
+        struct worker *worker = function_worker(queue->function);
         if (worker == NULL) {
             break;
         }
-        struct task *task = lane_front(lane);
+        struct task *task = queue_front(queue);
         if (!worker_fits(core, worker, task->size)) {
             continue;
         }
         lease_assign(core, task, worker, now);
         tasks++;
-        units += lane->function->units;
+        units += queue->function->units;
     }
-    session_charge(core, session, tasks * (lane->function->estimate_ns + TASK_COST_NS));
-    lane_release(&core->functions, lane);
+    session_charge(core, session, tasks * (queue->function->estimate_ns + TASK_COST_NS));
+    queue_release(&core->functions, queue);
 }
 
 /* Could an idle worker start what this one would give back? */
@@ -87,7 +88,7 @@ static bool has_taker(const struct core *core, const struct worker *worker)
             break;
         }
         const struct worker *other = NP_CONTAINER(node, struct worker, hungry_node);
-        if (other->fleet == worker->fleet || fleet_has(other->fleet, last->kind->lane->function)) {
+        if (other->fleet == worker->fleet || fleet_has(other->fleet, last->kind->queue->function)) {
             return true;
         }
     }
@@ -118,19 +119,19 @@ static void balance(struct core *core)
 
 void schedule_run(struct core *core, int64_t now)
 {
-    for (struct lane *lane; (lane = choose_client(core)) != NULL;) {
-        assign_run(core, choose_lane(lane), now);
+    for (struct queue *queue; (queue = choose_client(core)) != NULL;) {
+        assign_run(core, choose_queue(queue), now);
     }
     balance(core);
 }
 
-static void finish_lane(struct core *core, struct lane *lane)
+static void finish_queue(struct core *core, struct queue *queue)
 {
-    lane->references++;
-    while (lane->count > 0) {
-        task_finish(core, lane_front(lane), TASK_UNSERVED, NETPOOL_NO_SUCH_FUNCTION);
+    queue->references++;
+    while (queue->count > 0) {
+        task_finish(core, queue_front(queue), TASK_UNSERVED, NETPOOL_NO_SUCH_FUNCTION);
     }
-    lane_release(&core->functions, lane);
+    queue_release(&core->functions, queue);
 }
 
 void schedule_finish_unserved(struct core *core)
@@ -143,10 +144,10 @@ void schedule_finish_unserved(struct core *core)
         if (core->is_recovering && session->is_carried_over) {
             continue;
         }
-        NP_LIST_EACH(lane_node, &session->lanes) {
-            struct lane *lane = NP_CONTAINER(lane_node, struct lane, node);
-            if (lane->function->fleet_count == 0) {
-                finish_lane(core, lane);
+        NP_LIST_EACH(queue_node, &session->queues) {
+            struct queue *queue = NP_CONTAINER(queue_node, struct queue, node);
+            if (queue->function->fleet_count == 0) {
+                finish_queue(core, queue);
             }
         }
     }

@@ -34,7 +34,7 @@ struct session *session_new(struct core *core, const uint8_t *id)
     }
     memcpy(session->id, id, NP_SESSION_SIZE);
     session->tasks.seed = core->config.hash_seed;
-    session->lane_table.seed = core->config.hash_seed;
+    session->queue_table.seed = core->config.hash_seed;
     session->next = np_table_find(&core->sessions, key_of(id));
     if (np_table_put(&core->sessions, key_of(id), session) != NETPOOL_OK) {
         free(session);
@@ -43,8 +43,8 @@ struct session *session_new(struct core *core, const uint8_t *id)
     np_list_push_back(&core->all_sessions, &session->node);
     np_list_init(&session->detached_node);
     np_list_init(&session->paused_node);
-    np_list_init(&session->lanes);
-    np_list_init(&session->express_lanes);
+    np_list_init(&session->queues);
+    np_list_init(&session->express_queues);
     np_list_init(&session->recovering);
     np_list_init(&session->undelivered);
     np_list_init(&session->sent);
@@ -83,12 +83,12 @@ void session_destroy(struct core *core, struct session *session)
             kind_release(&core->functions, session->kinds[i]);
         }
     }
-    assert(session->lane_table.count == 0);
+    assert(session->queue_table.count == 0);
     forget(core, session);
     np_list_remove(&session->node);
     np_list_remove(&session->detached_node);
     np_list_remove(&session->paused_node);
-    np_table_fini(&session->lane_table);
+    np_table_fini(&session->queue_table);
     np_table_fini(&session->tasks);
     free(session);
 }
@@ -119,14 +119,14 @@ void session_end(struct core *core, struct session *session)
             task_destroy(core, NP_CONTAINER(node, struct task, node));
         }
     }
-    NP_LIST_EACH(lane_node, &session->lanes) {
-        struct lane *lane = NP_CONTAINER(lane_node, struct lane, node);
-        lane->references++; /* its last task would take it along */
-        while (lane->count > 0) {
+    NP_LIST_EACH(queue_node, &session->queues) {
+        struct queue *queue = NP_CONTAINER(queue_node, struct queue, node);
+        queue->references++; /* its last task would take it along */
+        while (queue->count > 0) {
             core->stats.cancelled++;
-            task_destroy(core, lane_front(lane));
+            task_destroy(core, queue_front(queue));
         }
-        lane_release(&core->functions, lane);
+        queue_release(&core->functions, queue);
     }
     size_t cursor = 0;
     for (struct task *task; (task = np_table_next(&session->tasks, &cursor)) != NULL;) {
@@ -170,7 +170,7 @@ void session_add_record_bytes(struct core *core, struct session *session, int64_
 
 void session_wake(struct core *core, struct session *session)
 {
-    if (np_list_is_empty(&session->lanes) && session->service < core->service) {
+    if (np_list_is_empty(&session->queues) && session->service < core->service) {
         session->service = core->service;
     }
 }
@@ -196,10 +196,10 @@ void session_review_pause(struct core *core, struct session *session)
         return;
     }
     if (is_paused) {
-        lanes_pause(session);
+        queues_pause(session);
         np_list_push_back(&core->paused, &session->paused_node);
     } else {
-        lanes_resume(&core->functions, session);
+        queues_resume(&core->functions, session);
         np_list_remove(&session->paused_node);
     }
     session->is_paused = is_paused;

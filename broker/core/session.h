@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "broker/core/core.h"
-#include "broker/core/lane.h"
+#include "broker/core/queue.h"
 #include "broker/core/task.h"
 #include "common/list.h"
 #include "common/table.h"
@@ -56,9 +56,9 @@ struct session {
     uint64_t granted_bytes;
     bool credit_due; /* granted more than what was told */
 
-    struct np_list lanes;         /* with queued tasks, highest priority first */
-    struct np_list express_lanes; /* one of many of them, in the same order: to find places from */
-    struct np_table lane_table;
+    struct np_list queues;         /* with queued tasks, highest priority first */
+    struct np_list express_queues; /* one of many of them, in the same order: to find places from */
+    struct np_table queue_table;
     struct kind *kinds[SESSION_KINDS];
     unsigned next_kind;
     bool is_paused;             /* dispatches nothing: too many result bytes wait for acknowledgement */

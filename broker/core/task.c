@@ -127,7 +127,7 @@ static void enter(struct core *core, struct task *task, enum task_state state, s
         break;
     case TASK_QUEUED:
         session_wake(core, session);
-        lane_insert(&core->functions, task->kind->lane, task);
+        queue_insert(&core->functions, task->kind->queue, task);
         session->queued++;
         core->stats.queued++;
         break;
@@ -159,7 +159,7 @@ static void leave(struct core *core, struct task *task, enum task_state next)
         core->stats.queued--;
         break;
     case TASK_QUEUED:
-        lane_remove(task->kind->lane, task);
+        queue_remove(task->kind->queue, task);
         session->queued--;
         core->stats.queued--;
         break;

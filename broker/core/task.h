@@ -65,7 +65,7 @@ struct task_extra {
 };
 
 struct task {
-    struct np_list node; /* recovering: session.recovering; queued: its lane; leased, cancelling: worker.leases;
+    struct np_list node; /* recovering: session.recovering; queued: its queue; leased, cancelling: worker.leases;
                             finished: session.undelivered, .sent or .unclaimed */
     uint64_t seq;
     struct session *session;

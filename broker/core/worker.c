@@ -154,7 +154,7 @@ void worker_end(struct core *core, struct worker *worker, bool orderly, int64_t 
 void worker_hold(struct core *core, struct worker *worker, struct task *task)
 {
     task->worker = worker;
-    task->units = task->kind != NULL ? task->kind->lane->function->units : FUNCTION_SLOT_UNITS;
+    task->units = task->kind != NULL ? task->kind->queue->function->units : FUNCTION_SLOT_UNITS;
     np_list_push_back(&worker->leases, &task->node);
     worker->held++;
     worker->held_units += task->units;

@@ -1,9 +1,9 @@
 /*
- * Lanes: the queued tasks of one client, one function and one priority, in the order of their seqs. And kinds: what
+ * Queues: the queued tasks of one client, one function and one priority, in the order of their seqs. And kinds: what
  * the tasks of a batch share, kept once.
  */
-#ifndef CORE_LANE_H
-#define CORE_LANE_H
+#ifndef CORE_QUEUE_H
+#define CORE_QUEUE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,24 +16,24 @@
 struct session;
 struct task;
 
-#define LANE_NOT_WANTED SIZE_MAX
+#define QUEUE_NOT_WANTED SIZE_MAX
 
-struct lane {
+struct queue {
     struct session *session;
     struct function *function; /* one reference */
     int32_t priority;
     unsigned references;  /* kinds */
     struct np_list tasks; /* queued ones, by seq */
     uint64_t count;
-    struct np_list node;         /* in session.lanes while it has tasks: by priority, highest first */
-    struct np_list express_node; /* in session.express_lanes, for a few of those */
-    size_t demand_index;         /* in function.demand, or LANE_NOT_WANTED */
+    struct np_list node;         /* in session.queues while it has tasks: by priority, highest first */
+    struct np_list express_node; /* in session.express_queues, for a few of those */
+    size_t demand_index;         /* in function.demand, or QUEUE_NOT_WANTED */
     uint64_t service;            /* the session's service when it was last looked at: orders function.demand */
     struct task *hint;           /* where the last task was inserted out of order, or NULL */
 };
 
 struct kind {
-    struct lane *lane;   /* one reference */
+    struct queue *queue; /* one reference */
     unsigned references; /* tasks, and session.kinds */
     unsigned max_attempts;
     uint64_t timeout_ms;
@@ -48,19 +48,19 @@ struct kind *kind_find(struct functions *functions, struct session *session, con
                        unsigned default_attempts);
 void kind_release(struct functions *functions, struct kind *kind);
 
-/* Frees the lane with the last reference. */
-void lane_release(struct functions *functions, struct lane *lane);
+/* Frees the queue with the last reference. */
+void queue_release(struct functions *functions, struct queue *queue);
 
 /* May the two stand in one Assign? */
 bool kind_is_alike(const struct kind *a, const struct kind *b);
 
 /* Inserts by seq: at the end in the usual case. */
-void lane_insert(struct functions *functions, struct lane *lane, struct task *task);
-void lane_remove(struct lane *lane, struct task *task);
-struct task *lane_front(const struct lane *lane);
+void queue_insert(struct functions *functions, struct queue *queue, struct task *task);
+void queue_remove(struct queue *queue, struct task *task);
+struct task *queue_front(const struct queue *queue);
 
-/* All lanes of a session join or leave the demand for their functions. */
-void lanes_pause(struct session *session);
-void lanes_resume(struct functions *functions, struct session *session);
+/* All queues of a session join or leave the demand for their functions. */
+void queues_pause(struct session *session);
+void queues_resume(struct functions *functions, struct session *session);
 
 #endif

@@ -1,0 +1,231 @@
+#include "broker/core/queue.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/core/session.h"
+#include "broker/core/task.h"
+
+#define EXPRESS_ONE_OF 128 /* queues */
+
+static uint64_t queue_key(const struct function *function, int32_t priority)
+{
+    return (uint64_t)function->id << 32 | (uint32_t)priority;
+}
+
+static struct task *task_of(struct np_list *node)
+{
+    return NP_CONTAINER(node, struct task, node);
+}
+
+/* With one reference more; NULL when out of memory. */
+static struct queue *queue_take(struct functions *functions, struct session *session, const char *name,
+                                int32_t priority)
+{
+    struct function *function = functions_take(functions, name);
+    if (function == NULL) {
+        return NULL;
+    }
+    struct queue *queue = np_table_find(&session->queue_table, queue_key(function, priority));
+    if (queue != NULL) {
+        functions_release(functions, function);
+        queue->references++;
+        return queue;
+    }
+    queue = calloc(1, sizeof *queue);
+    if (queue == NULL || function_add_queue(function) != NETPOOL_OK) {
+        goto failed;
+    }
+    if (np_table_put(&session->queue_table, queue_key(function, priority), queue) != NETPOOL_OK) {
+        function->queue_count--;
+        goto failed;
+    }
+    queue->session = session;
+    queue->function = function;
+    queue->priority = priority;
+    queue->references = 1;
+    queue->demand_index = QUEUE_NOT_WANTED;
+    np_list_init(&queue->tasks);
+    np_list_init(&queue->node);
+    np_list_init(&queue->express_node);
+    return queue;
+
+failed:
+    free(queue);
+    functions_release(functions, function);
+    return NULL;
+}
+
+void queue_release(struct functions *functions, struct queue *queue)
+{
+    if (--queue->references > 0) {
+        return;
+    }
+    assert(queue->count == 0 && queue->demand_index == QUEUE_NOT_WANTED);
+    np_table_take(&queue->session->queue_table, queue_key(queue->function, queue->priority));
+    queue->function->queue_count--;
+    functions_release(functions, queue->function);
+    free(queue);
+}
+
+static bool kind_matches(const struct kind *kind, const Np__Submit *submit, unsigned max_attempts)
+{
+    return kind->queue->priority == submit->priority && kind->max_attempts == max_attempts &&
+           kind->timeout_ms == submit->timeout_ms && kind->expiry_ms == submit->expiry_ms &&
+           kind->item_in_size == submit->item_in_size && kind->item_out_size == submit->item_out_size &&
+           kind->at_most_once == (submit->at_most_once != 0) &&
+           strcmp(kind->queue->function->name, submit->function) == 0;
+}
+
+struct kind *kind_find(struct functions *functions, struct session *session, const Np__Submit *submit,
+                       unsigned default_attempts)
+{
+    unsigned max_attempts = submit->max_attempts == 0 ? default_attempts : submit->max_attempts;
+    if (max_attempts > NP_ATTEMPTS_MAX) {
+        max_attempts = NP_ATTEMPTS_MAX;
+    }
+    for (size_t i = 0; i < SESSION_KINDS; i++) {
+        if (session->kinds[i] != NULL && kind_matches(session->kinds[i], submit, max_attempts)) {
+            return session->kinds[i];
+        }
+    }
+    struct kind *kind = calloc(1, sizeof *kind);
+    if (kind == NULL) {
+        return NULL;
+    }
+    kind->queue = queue_take(functions, session, submit->function, submit->priority);
+    if (kind->queue == NULL) {
+        free(kind);
+        return NULL;
+    }
+    kind->references = 1;
+    kind->max_attempts = max_attempts;
+    kind->timeout_ms = submit->timeout_ms;
+    kind->expiry_ms = submit->expiry_ms;
+    kind->item_in_size = submit->item_in_size;
+    kind->item_out_size = submit->item_out_size;
+    kind->at_most_once = submit->at_most_once != 0;
+    struct kind **place = &session->kinds[session->next_kind++ % SESSION_KINDS];
+    if (*place != NULL) {
+        kind_release(functions, *place);
+    }
+    *place = kind;
+    return kind;
+}
+
+void kind_release(struct functions *functions, struct kind *kind)
+{
+    assert(kind->references > 0);
+    if (--kind->references == 0) {
+        queue_release(functions, kind->queue);
+        free(kind);
+    }
+}
+
+bool kind_is_alike(const struct kind *a, const struct kind *b)
+{
+    return a == b || (a->queue->function == b->queue->function && a->queue->session == b->queue->session &&
+                      a->timeout_ms == b->timeout_ms && a->item_in_size == b->item_in_size &&
+                      a->item_out_size == b->item_out_size);
+}
+
+/* The node of the express list that the queue is to stand before. */
+static struct np_list *find_express_position(struct queue *queue)
+{
+    struct np_list *queues = &queue->session->express_queues;
+    struct np_list *position = queues;
+    while (position->previous != queues &&
+           NP_CONTAINER(position->previous, struct queue, express_node)->priority < queue->priority) {
+        position = position->previous;
+    }
+    return position;
+}
+
+/* By priority, highest first; from the back, because most programs use one priority. A program with a priority for
+ * each task takes large steps first, as in a skip list of two levels. */
+static void activate(struct functions *functions, struct queue *queue)
+{
+    struct np_list *queues = &queue->session->queues;
+    struct np_list *express = find_express_position(queue);
+    struct np_list *position = express == &queue->session->express_queues
+                                   ? queues
+                                   : &NP_CONTAINER(express, struct queue, express_node)->node;
+    while (position->previous != queues &&
+           NP_CONTAINER(position->previous, struct queue, node)->priority < queue->priority) {
+        position = position->previous;
+    }
+    np_list_insert_before(position, &queue->node);
+    if (np_random_below(&functions->random, EXPRESS_ONE_OF) == 0) {
+        np_list_insert_before(express, &queue->express_node);
+    }
+    if (!queue->session->is_paused) {
+        function_demand_insert(functions, queue->function, queue);
+    }
+}
+
+/* The node that the task is to stand before. The last out-of-order insertion is where the search starts: requeued
+ * tasks come in runs, in one direction or the other, so that a whole run costs one walk. */
+static struct np_list *find_position(struct queue *queue, uint64_t seq)
+{
+    struct np_list *position = queue->hint != NULL ? &queue->hint->node : queue->tasks.next;
+    while (position != &queue->tasks && task_of(position)->seq < seq) {
+        position = position->next;
+    }
+    while (position->previous != &queue->tasks && task_of(position->previous)->seq > seq) {
+        position = position->previous;
+    }
+    return position;
+}
+
+void queue_insert(struct functions *functions, struct queue *queue, struct task *task)
+{
+    if (queue->count == 0 || task_of(queue->tasks.previous)->seq < task->seq) {
+        np_list_push_back(&queue->tasks, &task->node);
+    } else {
+        np_list_insert_before(find_position(queue, task->seq), &task->node);
+        queue->hint = task;
+    }
+    queue->function->queued++;
+    if (queue->count++ == 0) {
+        activate(functions, queue);
+    }
+}
+
+void queue_remove(struct queue *queue, struct task *task)
+{
+    if (queue->hint == task) {
+        queue->hint = NULL;
+    }
+    np_list_remove(&task->node);
+    queue->function->queued--;
+    if (--queue->count == 0) {
+        np_list_remove(&queue->node);
+        np_list_remove(&queue->express_node);
+        if (queue->demand_index != QUEUE_NOT_WANTED) {
+            function_demand_remove(queue->function, queue);
+        }
+    }
+}
+
+struct task *queue_front(const struct queue *queue)
+{
+    assert(queue->count > 0);
+    return task_of(queue->tasks.next);
+}
+
+void queues_pause(struct session *session)
+{
+    NP_LIST_EACH(node, &session->queues) {
+        struct queue *queue = NP_CONTAINER(node, struct queue, node);
+        function_demand_remove(queue->function, queue);
+    }
+}
+
+void queues_resume(struct functions *functions, struct session *session)
+{
+    NP_LIST_EACH(node, &session->queues) {
+        struct queue *queue = NP_CONTAINER(node, struct queue, node);
+        function_demand_insert(functions, queue->function, queue);
+    }
+}
