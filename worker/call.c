@@ -58,8 +58,11 @@ netpool_status netpool_return(netpool_call *call, const void *data, size_t size)
     if (size > call->request->max_result) {
         return refuse_size(call, size);
     }
+    bool is_in_place = size > 0 && np_buffer_size(call->result) >= size && data == np_buffer_data(call->result);
     np_buffer_clear(call->result);
-    if (size > 0 && np_buffer_append(call->result, data, size) != NETPOOL_OK) {
+    if (is_in_place) {
+        np_buffer_commit(call->result, size);
+    } else if (size > 0 && np_buffer_append(call->result, data, size) != NETPOOL_OK) {
         return run_out_of_memory(call, size);
     }
     return NETPOOL_OK;

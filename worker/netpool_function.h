@@ -49,7 +49,8 @@ typedef struct netpool_call netpool_call;
  * size of an output item. */
 typedef netpool_status netpool_function(netpool_call *call, netpool_bytes input);
 
-/* Sets the result to a copy of the bytes; a later call replaces it. Returns NETPOOL_OK, or NETPOOL_TOO_LARGE /
+/* Sets the result to a copy of the bytes; a later call replaces it. The beginning of what netpool_return_buffer gave
+ * is not copied: that is how a result turns out smaller than its room. Returns NETPOOL_OK, or NETPOOL_TOO_LARGE /
  * NETPOOL_NO_MEMORY, which the function should return. In a map over fixed-size items any size but the output item's
  * fails the task. */
 NETPOOL_API netpool_status netpool_return(netpool_call *call, const void *data, size_t size);

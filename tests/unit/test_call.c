@@ -111,6 +111,15 @@ static netpool_status fails_on_seven(netpool_call *call, netpool_bytes input)
     return NETPOOL_OK;
 }
 
+static netpool_status smaller_than_its_room(netpool_call *call, netpool_bytes input)
+{
+    char *place = netpool_return_buffer(call, 100000);
+    assert_non_null(place);
+    memcpy(place, input.data, input.size);
+    memset(place + input.size, 'x', 100000 - input.size);
+    return netpool_return(call, place, input.size);
+}
+
 static netpool_status wrong_size(netpool_call *call, netpool_bytes input)
 {
     return netpool_return(call, input.data, 2);
@@ -123,6 +132,17 @@ static netpool_status cancels_itself(netpool_call *call, netpool_bytes input)
         atomic_store(&shared->cancelled, 1);
     }
     return NETPOOL_OK;
+}
+
+static void result_may_turn_out_smaller_than_its_room(void **state)
+{
+    (void)state;
+    struct outcome outcome = {0};
+    run(&outcome, smaller_than_its_room, "hello", 5, 0, 0);
+    assert_int_equal(outcome.status, NETPOOL_OK);
+    assert_int_equal(np_buffer_size(&outcome.result), 5);
+    assert_memory_equal(np_buffer_data(&outcome.result), "hello", 5);
+    np_buffer_fini(&outcome.result);
 }
 
 static void blocks_give_one_result_an_item(void **state)
@@ -208,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(last_result_counts_and_none_is_empty),
         cmocka_unit_test(failures_are_failures_whatever_the_function_calls_them),
+        cmocka_unit_test(result_may_turn_out_smaller_than_its_room),
         cmocka_unit_test(blocks_give_one_result_an_item),
         cmocka_unit_test(failed_item_of_a_block_is_named),
         cmocka_unit_test(cancelled_block_stops_between_items),
