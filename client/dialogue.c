@@ -29,6 +29,9 @@ netpool_status dialogue_new(struct dialogue **out, const struct dialogue_config 
     dialogue->pid = config->pid;
     dialogue->role = config->role;
     dialogue->max_payload = config->max_payload;
+    if (config->role == NP__ROLE__CLIENT) {
+        dialogue->preparation = config->preparation;
+    }
     dialogue->status_received = config->status_received;
     dialogue->context = config->context;
     dialogue->terms = (struct dialogue_terms){.max_payload = config->max_payload,
@@ -52,6 +55,7 @@ void dialogue_destroy(struct dialogue **dialogue)
     np_table_fini(&self->by_seq);
     np_buffer_fini(&self->acknowledgements);
     np_buffer_fini(&self->cancels);
+    np_buffer_fini(&self->unstarted_cancels);
     free(self);
     *dialogue = NULL;
 }
@@ -75,8 +79,10 @@ void dialogue_submit(struct dialogue *dialogue, struct np_task *task, int64_t no
     task->seq = 0;
     task->submitted = now; /* `now` may be a little earlier: when the user submitted it */
     task->state = NP_TASK_QUEUED;
-    task->cancel_wanted = false;
+    task->cancel_wanted = NP_CANCEL_NONE;
     task->was_submitted_before = false;
+    atomic_store(&task->progress_done, 0);
+    atomic_store(&task->progress_total, 0);
     np_list_push_back(&dialogue->queue, &task->node);
     dialogue->unfinished++;
     dialogue_watch_expiry(dialogue, task);
@@ -105,37 +111,31 @@ void dialogue_end(struct dialogue *dialogue, struct np_task *task, netpool_statu
     dialogue_finish(dialogue, task, &outcome);
 }
 
-void dialogue_cancel(struct dialogue *dialogue, struct np_task *task, int64_t now)
+netpool_status dialogue_ask_cancel(struct dialogue *dialogue, const struct np_task *task)
 {
-    if (task->state == NP_TASK_NEW || task->cancel_wanted) {
+    struct np_buffer *seqs =
+        task->cancel_wanted == NP_CANCEL_UNSTARTED ? &dialogue->unstarted_cancels : &dialogue->cancels;
+    return np_buffer_append(seqs, &task->seq, sizeof task->seq);
+}
+
+void dialogue_cancel(struct dialogue *dialogue, struct np_task *task, enum np_cancel how, int64_t now)
+{
+    if (task->state == NP_TASK_NEW || task->cancel_wanted >= how) {
         return;
     }
     if (task->state == NP_TASK_QUEUED && !task->was_submitted_before) {
         dialogue_end(dialogue, task, NETPOOL_CANCELLED, "cancelled before it was sent", now);
         return;
     }
-    task->cancel_wanted = true;
+    enum np_cancel before = task->cancel_wanted;
+    task->cancel_wanted = how;
     if (task->state == NP_TASK_SENT && dialogue->state == DIALOGUE_WELCOME &&
-        np_buffer_append(&dialogue->cancels, &task->seq, sizeof task->seq) != NETPOOL_OK) {
-        task->cancel_wanted = false; /* no memory for the request: the task goes on, as if it had come too late */
+        dialogue_ask_cancel(dialogue, task) != NETPOOL_OK) {
+        task->cancel_wanted = before; /* no memory for the request: the task goes on, as if it had come too late */
     }
 }
 
-void dialogue_cancel_all(struct dialogue *dialogue, int64_t now)
-{
-    NP_LIST_EACH(node, &dialogue->sent) {
-        dialogue_cancel(dialogue, NP_CONTAINER(node, struct np_task, node), now);
-    }
-    /* From the front again each time: what ends may take others with it. */
-    struct np_list waiting;
-    np_list_init(&waiting);
-    np_list_splice_back(&waiting, &dialogue->queue);
-    for (struct np_list *node = np_list_front(&waiting); node != NULL; node = np_list_front(&waiting)) {
-        dialogue_end(dialogue, NP_CONTAINER(node, struct np_task, node), NETPOOL_CANCELLED,
-                     "cancelled before it was sent", now);
-    }
-}
-
+/* What ends may take others of the list with it. */
 static void end_all(struct dialogue *dialogue, struct np_list *list, netpool_status status, const char *reason,
                     int64_t now)
 {
@@ -147,11 +147,32 @@ static void end_all(struct dialogue *dialogue, struct np_list *list, netpool_sta
     }
 }
 
+void dialogue_cancel_all(struct dialogue *dialogue, enum np_cancel how, int64_t now)
+{
+    NP_LIST_EACH(node, &dialogue->sent) {
+        dialogue_cancel(dialogue, NP_CONTAINER(node, struct np_task, node), how, now);
+    }
+    /* An earlier broker's worker may be running it: that is asked when this broker has it. */
+    struct np_list doomed;
+    np_list_init(&doomed);
+    NP_LIST_EACH(node, &dialogue->queue) {
+        struct np_task *task = NP_CONTAINER(node, struct np_task, node);
+        if (how == NP_CANCEL_UNSTARTED && task->was_submitted_before) {
+            dialogue_cancel(dialogue, task, how, now);
+        } else {
+            np_list_remove(node);
+            np_list_push_back(&doomed, node);
+        }
+    }
+    end_all(dialogue, &doomed, NETPOOL_CANCELLED, "cancelled before it was sent", now);
+}
+
 void dialogue_fail(struct dialogue *dialogue, netpool_status status, const char *reason, int64_t now)
 {
     end_all(dialogue, &dialogue->sent, status, reason, now);
     end_all(dialogue, &dialogue->queue, status, reason, now);
     np_buffer_clear(&dialogue->cancels);
+    np_buffer_clear(&dialogue->unstarted_cancels);
 }
 
 void dialogue_connect(struct dialogue *dialogue, int64_t now)
@@ -164,7 +185,9 @@ void dialogue_disconnect(struct dialogue *dialogue)
 {
     dialogue->state = DIALOGUE_DOWN;
     dialogue->status_sent = false;
+    dialogue->preparation_due = false;
     np_buffer_clear(&dialogue->cancels);
+    np_buffer_clear(&dialogue->unstarted_cancels);
     np_buffer_clear(&dialogue->acknowledgements); /* the broker will say those results again, or has forgotten them */
     /* Nobody but us watches the expiry of what was sent, as long as there is no link. */
     NP_LIST_EACH(node, &dialogue->sent) {

@@ -21,6 +21,15 @@
 
 struct dialogue;
 
+/* What executors are to do for our tasks, said after each WELCOME; zero: nothing. Borrowed as long as the dialogue
+ * lives. */
+struct dialogue_preparation {
+    const char *initializer; /* function; NULL: none */
+    const void *input;
+    size_t input_size;
+    uint32_t max_tasks_per_executor; /* 0: no limit */
+};
+
 struct dialogue_config {
     uint8_t id[NP_SESSION_SIZE]; /* random, made once */
     const char *name;            /* copied */
@@ -28,6 +37,7 @@ struct dialogue_config {
     uint32_t pid;
     Np__Role role;        /* CLIENT, or ADMIN where the certificate says so */
     uint64_t max_payload; /* bytes we accept and send */
+    struct dialogue_preparation preparation;
     /* A Status has come; borrowed for the call. May be NULL. */
     void (*status_received)(void *context, const Np__Status *status);
     void *context;
@@ -47,11 +57,12 @@ void dialogue_destroy(struct dialogue **dialogue);
 /* Takes the task over until `finished`. */
 void dialogue_submit(struct dialogue *dialogue, struct np_task *task, int64_t now);
 
-/* Asks for the task's end. One that was never sent ends at once. Harmless when the task is not the session's. */
-void dialogue_cancel(struct dialogue *dialogue, struct np_task *task, int64_t now);
+/* Asks for the task's end. One that was never sent ends at once. Harmless when the task is not the session's, and
+ * when as much was asked for before. */
+void dialogue_cancel(struct dialogue *dialogue, struct np_task *task, enum np_cancel how, int64_t now);
 
 /* All tasks at once. */
-void dialogue_cancel_all(struct dialogue *dialogue, int64_t now);
+void dialogue_cancel_all(struct dialogue *dialogue, enum np_cancel how, int64_t now);
 
 /* Ends every task with this status. */
 void dialogue_fail(struct dialogue *dialogue, netpool_status status, const char *reason, int64_t now);

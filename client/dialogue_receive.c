@@ -34,14 +34,16 @@ static netpool_status renew_cancels(struct dialogue *dialogue, int64_t now)
 {
     NP_LIST_EACH(sent, &dialogue->sent) {
         const struct np_task *task = NP_CONTAINER(sent, struct np_task, node);
-        if (task->cancel_wanted && np_buffer_append(&dialogue->cancels, &task->seq, sizeof task->seq) != NETPOOL_OK) {
+        if (task->cancel_wanted != NP_CANCEL_NONE && dialogue_ask_cancel(dialogue, task) != NETPOOL_OK) {
             return NETPOOL_NO_MEMORY;
         }
     }
     struct np_list cancelled;
     np_list_init(&cancelled);
     NP_LIST_EACH(queued, &dialogue->queue) {
-        if (NP_CONTAINER(queued, struct np_task, node)->cancel_wanted) {
+        const struct np_task *task = NP_CONTAINER(queued, struct np_task, node);
+        if (task->cancel_wanted == NP_CANCEL_ALWAYS ||
+            (task->cancel_wanted == NP_CANCEL_UNSTARTED && !task->was_submitted_before)) {
             np_list_remove(queued);
             np_list_push_back(&cancelled, queued);
         }
@@ -74,6 +76,8 @@ static netpool_status receive_welcome(struct dialogue *dialogue, struct np_messa
                                                                  : dialogue->max_payload,
                                               .heartbeat_ns = (int64_t)welcome->heartbeat_ms * NP_NS_PER_MS,
                                               .timeout_ns = (int64_t)welcome->timeout_ms * NP_NS_PER_MS};
+    dialogue->preparation_due =
+        dialogue->preparation.initializer != NULL || dialogue->preparation.max_tasks_per_executor > 0;
     dialogue->credit_tasks = welcome->credit_tasks;
     dialogue->credit_bytes = welcome->credit_bytes;
     take_back_unreceived(dialogue, welcome->received_seq, !welcome->resumed);
@@ -177,6 +181,26 @@ static netpool_status receive_status(struct dialogue *dialogue, struct np_messag
     return NETPOOL_OK;
 }
 
+static netpool_status receive_progress(struct dialogue *dialogue, struct np_message *message, int64_t now,
+                                       netpool_error *error)
+{
+    (void)now;
+    (void)error;
+    const Np__Progress *progress = message->envelope->progress;
+    for (size_t i = 0; i < progress->n_seqs; i++) {
+        struct np_task *task = np_table_find(&dialogue->by_seq, progress->seqs[i]);
+        if (task == NULL) {
+            continue; /* its result was faster */
+        }
+        atomic_store(&task->progress_total, progress->total[i]);
+        atomic_store(&task->progress_done, progress->done[i]);
+        if (task->progressed != NULL) {
+            task->progressed(task, progress->done[i], progress->total[i]);
+        }
+    }
+    return NETPOOL_OK;
+}
+
 typedef netpool_status receiver(struct dialogue *dialogue, struct np_message *message, int64_t now,
                                 netpool_error *error);
 
@@ -184,10 +208,9 @@ static const struct {
     receiver *receive;
     bool needs_welcome;
 } receivers[] = {
-    [NP__ENVELOPE__KIND_WELCOME] = {receive_welcome, false},
-    [NP__ENVELOPE__KIND_CREDIT] = {receive_credit, true},
-    [NP__ENVELOPE__KIND_RESULTS] = {receive_results, true},
-    [NP__ENVELOPE__KIND_STATUS] = {receive_status, true},
+    [NP__ENVELOPE__KIND_WELCOME] = {receive_welcome, false},  [NP__ENVELOPE__KIND_CREDIT] = {receive_credit, true},
+    [NP__ENVELOPE__KIND_RESULTS] = {receive_results, true},   [NP__ENVELOPE__KIND_STATUS] = {receive_status, true},
+    [NP__ENVELOPE__KIND_PROGRESS] = {receive_progress, true},
 };
 
 netpool_status dialogue_receive(struct dialogue *dialogue, struct np_message *message, int64_t now,

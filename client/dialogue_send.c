@@ -59,15 +59,42 @@ static netpool_status send_acknowledge(const struct dialogue_output *output, uin
     return output->send(output->context, &envelope, NULL, 0, true);
 }
 
-static netpool_status send_cancel(const struct dialogue_output *output, uint64_t *seqs, size_t count)
+static netpool_status send_any_cancel(const struct dialogue_output *output, uint64_t *seqs, size_t count,
+                                      bool unstarted_only)
 {
     Np__Cancel cancel = NP__CANCEL__INIT;
     cancel.seqs = seqs;
     cancel.n_seqs = count;
+    cancel.unstarted_only = unstarted_only;
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_CANCEL;
     envelope.cancel = &cancel;
     return output->send(output->context, &envelope, NULL, 0, false);
+}
+
+static netpool_status send_cancel(const struct dialogue_output *output, uint64_t *seqs, size_t count)
+{
+    return send_any_cancel(output, seqs, count, false);
+}
+
+static netpool_status send_unstarted_cancel(const struct dialogue_output *output, uint64_t *seqs, size_t count)
+{
+    return send_any_cancel(output, seqs, count, true);
+}
+
+static netpool_status send_preparation(struct dialogue *dialogue, const struct dialogue_output *output)
+{
+    const struct dialogue_preparation *preparation = &dialogue->preparation;
+    Np__Prepare prepare = NP__PREPARE__INIT;
+    prepare.initializer = text_of(preparation->initializer != NULL ? preparation->initializer : "");
+    prepare.max_tasks_per_executor = preparation->max_tasks_per_executor;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_PREPARE;
+    envelope.prepare = &prepare;
+    netpool_status status =
+        output->send(output->context, &envelope, preparation->input, preparation->input_size, false);
+    dialogue->preparation_due = status != NETPOOL_OK;
+    return status;
 }
 
 /* Sends the numbers gathered in `buffer` in messages of a batch's size. */
@@ -105,7 +132,8 @@ static bool is_same_kind(const struct np_task_kind *a, const struct np_task_kind
     return a == b ||
            (a->function == b->function && a->timeout_ms == b->timeout_ms && a->expiry_ms == b->expiry_ms &&
             a->max_attempts == b->max_attempts && a->priority == b->priority && a->item_in_size == b->item_in_size &&
-            a->item_out_size == b->item_out_size && a->at_most_once == b->at_most_once);
+            a->item_out_size == b->item_out_size && a->at_most_once == b->at_most_once && a->labels == b->labels &&
+            a->slots == b->slots && a->retry_delay_ms == b->retry_delay_ms && a->retry_failures == b->retry_failures);
 }
 
 static bool is_credit_for(const struct dialogue *dialogue, size_t more_tasks, size_t more_bytes)
@@ -129,10 +157,18 @@ static bool fits(const struct dialogue *dialogue, const struct np_task *first, c
            (task->kind->expiry_ms == 0 || remaining_expiry_ms(task, now) == remaining_expiry_ms(first, now));
 }
 
-/* Makes the next batch's columns from the front of the queue; the tasks stay there. Returns their number. */
-static size_t gather(struct dialogue *dialogue, const uint8_t **body, size_t *body_size, bool *has_items, int64_t now)
+struct batch {
+    size_t count;
+    const uint8_t *body;
+    size_t body_size;
+    bool has_items; /* a column is wanted: not all of it is 0 */
+    bool has_lanes;
+};
+
+/* Makes the next batch's columns from the front of the queue; the tasks stay there. */
+static void gather(struct dialogue *dialogue, struct batch *batch, int64_t now)
 {
-    *has_items = false;
+    *batch = (struct batch){0};
     struct np_list *node = dialogue->queue.next;
     struct np_task *first = NP_CONTAINER(node, struct np_task, node);
     uint64_t next_seq = dialogue->next_seq;
@@ -146,16 +182,18 @@ static size_t gather(struct dialogue *dialogue, const uint8_t **body, size_t *bo
         dialogue->seqs[count] = task->seq != 0 ? task->seq : next_seq++;
         dialogue->sizes[count] = (uint32_t)task->input_size;
         dialogue->first_items[count] = task->first_item;
-        *has_items |= task->first_item != 0;
+        dialogue->lanes[count] = task->lane;
+        batch->has_items |= task->first_item != 0;
+        batch->has_lanes |= task->lane != 0;
         if (task->input_size > 0 && bytes + task->input_size <= sizeof dialogue->body) {
             memcpy(dialogue->body + bytes, task->input, task->input_size);
         }
         bytes += task->input_size;
         count++;
     }
-    *body = bytes <= sizeof dialogue->body ? dialogue->body : first->input; /* alone when it is that large */
-    *body_size = bytes;
-    return count;
+    batch->count = count;
+    batch->body = bytes <= sizeof dialogue->body ? dialogue->body : first->input; /* alone when it is that large */
+    batch->body_size = bytes;
 }
 
 /* Books the tasks of a batch that was sent. */
@@ -166,6 +204,9 @@ static void book(struct dialogue *dialogue, size_t count, size_t bytes)
         struct np_task *task = NP_CONTAINER(node, struct np_task, node);
         task->state = NP_TASK_SENT;
         np_list_push_back(&dialogue->sent, node);
+        if (task->cancel_wanted != NP_CANCEL_NONE && dialogue_ask_cancel(dialogue, task) != NETPOOL_OK) {
+            task->cancel_wanted = NP_CANCEL_NONE; /* as in dialogue_cancel */
+        }
     }
     if (dialogue->seqs[count - 1] >= dialogue->next_seq) {
         dialogue->next_seq = dialogue->seqs[count - 1] + 1;
@@ -197,51 +238,62 @@ static netpool_status enter_seqs(struct dialogue *dialogue, size_t count)
     return NETPOOL_OK;
 }
 
-static netpool_status send_batch(struct dialogue *dialogue, const struct dialogue_output *output, size_t *sent,
-                                 int64_t now)
+/* A message for the batch whose columns have been gathered. */
+static void describe(struct dialogue *dialogue, const struct batch *batch, Np__Submit *submit, int64_t now)
 {
     const struct np_task *first = NP_CONTAINER(dialogue->queue.next, struct np_task, node);
     const struct np_task_kind *kind = first->kind;
-    const uint8_t *body;
-    size_t body_size;
-    bool has_items;
-    size_t count = gather(dialogue, &body, &body_size, &has_items, now);
+    submit->function = text_of(kind->function);
+    submit->seqs = dialogue->seqs;
+    submit->n_seqs = batch->count;
+    submit->sizes = dialogue->sizes;
+    submit->n_sizes = batch->count;
+    submit->max_attempts = kind->max_attempts;
+    submit->priority = kind->priority;
+    submit->timeout_ms = kind->timeout_ms;
+    submit->expiry_ms = remaining_expiry_ms(first, now);
+    submit->at_most_once = kind->at_most_once;
+    submit->resumed = first->was_submitted_before;
+    submit->item_in_size = kind->item_in_size;
+    submit->item_out_size = kind->item_out_size;
+    submit->first_items = dialogue->first_items;
+    submit->n_first_items = batch->has_items ? batch->count : 0;
+    submit->lanes = dialogue->lanes;
+    submit->n_lanes = batch->has_lanes ? batch->count : 0;
+    submit->labels = (char **)(uintptr_t)kind->labels;
+    submit->n_labels = kind->label_count;
+    submit->slots = kind->slots;
+    submit->retry_delay_ms = kind->retry_delay_ms;
+    submit->retry_failures = kind->retry_failures;
+}
+
+static netpool_status send_batch(struct dialogue *dialogue, const struct dialogue_output *output, size_t *sent,
+                                 int64_t now)
+{
+    struct batch batch;
+    gather(dialogue, &batch, now);
     *sent = 0;
-    if (count == 0) {
+    if (batch.count == 0) {
         return NETPOOL_OK; /* no credit */
     }
     Np__Submit submit = NP__SUBMIT__INIT;
-    submit.function = text_of(kind->function);
-    submit.seqs = dialogue->seqs;
-    submit.n_seqs = count;
-    submit.sizes = dialogue->sizes;
-    submit.n_sizes = count;
-    submit.max_attempts = kind->max_attempts;
-    submit.priority = kind->priority;
-    submit.timeout_ms = kind->timeout_ms;
-    submit.expiry_ms = remaining_expiry_ms(first, now);
-    submit.at_most_once = kind->at_most_once;
-    submit.resumed = first->was_submitted_before;
-    submit.item_in_size = kind->item_in_size;
-    submit.item_out_size = kind->item_out_size;
-    submit.first_items = dialogue->first_items;
-    submit.n_first_items = has_items ? count : 0;
+    describe(dialogue, &batch, &submit, now);
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_SUBMIT;
     envelope.submit = &submit;
-    netpool_status status = enter_seqs(dialogue, count);
+    netpool_status status = enter_seqs(dialogue, batch.count);
     if (status != NETPOOL_OK) {
         return status;
     }
-    status = output->send(output->context, &envelope, body, body_size, false);
+    status = output->send(output->context, &envelope, batch.body, batch.body_size, false);
     if (status != NETPOOL_OK) {
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < batch.count; i++) {
             np_table_take(&dialogue->by_seq, dialogue->seqs[i]);
         }
         return status;
     }
-    book(dialogue, count, body_size);
-    *sent = body_size + count * (sizeof(uint64_t) + sizeof(uint32_t));
+    book(dialogue, batch.count, batch.body_size);
+    *sent = batch.body_size + batch.count * (sizeof(uint64_t) + sizeof(uint32_t));
     return NETPOOL_OK;
 }
 
@@ -255,8 +307,8 @@ netpool_status dialogue_flush(struct dialogue *dialogue, const struct dialogue_o
         return NETPOOL_OK;
     }
     netpool_status status = send_seqs(dialogue, output, &dialogue->acknowledgements, send_acknowledge);
-    if (status == NETPOOL_OK) {
-        status = send_seqs(dialogue, output, &dialogue->cancels, send_cancel);
+    if (status == NETPOOL_OK && dialogue->preparation_due) {
+        status = send_preparation(dialogue, output);
     }
     if (status == NETPOOL_OK && dialogue->status_wanted && !dialogue->status_sent) {
         status = send_status_request(dialogue, output);
@@ -269,7 +321,11 @@ netpool_status dialogue_flush(struct dialogue *dialogue, const struct dialogue_o
         }
         room -= sent < room ? sent : room;
     }
-    return status;
+    /* Last, as what was just submitted (again) may be among them. */
+    if (status == NETPOOL_OK) {
+        status = send_seqs(dialogue, output, &dialogue->unstarted_cancels, send_unstarted_cancel);
+    }
+    return status == NETPOOL_OK ? send_seqs(dialogue, output, &dialogue->cancels, send_cancel) : status;
 }
 
 bool dialogue_has_output(const struct dialogue *dialogue)
@@ -281,6 +337,7 @@ bool dialogue_has_output(const struct dialogue *dialogue)
         return false;
     }
     if (np_buffer_size(&dialogue->acknowledgements) > 0 || np_buffer_size(&dialogue->cancels) > 0 ||
+        np_buffer_size(&dialogue->unstarted_cancels) > 0 || dialogue->preparation_due ||
         (dialogue->status_wanted && !dialogue->status_sent)) {
         return true;
     }

@@ -20,6 +20,7 @@ struct dialogue {
     uint32_t pid;
     Np__Role role;
     uint64_t max_payload; /* bytes; our own limit */
+    struct dialogue_preparation preparation;
     void (*status_received)(void *context, const Np__Status *status);
     void *context;
 
@@ -42,6 +43,8 @@ struct dialogue {
 
     struct np_buffer acknowledgements; /* uint64_t seqs to be sent */
     struct np_buffer cancels;          /* uint64_t seqs to be sent */
+    struct np_buffer unstarted_cancels;
+    bool preparation_due;
     bool status_wanted;
     bool status_sent;
 
@@ -51,6 +54,7 @@ struct dialogue {
     uint64_t seqs[NP_BATCH_TASKS_MAX];
     uint32_t sizes[NP_BATCH_TASKS_MAX];
     uint64_t first_items[NP_BATCH_TASKS_MAX];
+    uint64_t lanes[NP_BATCH_TASKS_MAX];
     uint8_t body[NP_FRAME_BODY_MAX];
 };
 
@@ -60,6 +64,9 @@ void dialogue_finish(struct dialogue *dialogue, struct np_task *task, const stru
 /* Ends a task here, without the broker. */
 void dialogue_end(struct dialogue *dialogue, struct np_task *task, netpool_status status, const char *reason,
                   int64_t now);
+
+/* Cancels of a sent task that go with the next flush. */
+NETPOOL_MUST_CHECK netpool_status dialogue_ask_cancel(struct dialogue *dialogue, const struct np_task *task);
 
 /* Lowers next_expiry for a task that waits here. */
 void dialogue_watch_expiry(struct dialogue *dialogue, const struct np_task *task);

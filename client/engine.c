@@ -393,7 +393,7 @@ static void run_cancel(struct engine_request *request, struct dialogue *dialogue
 {
     struct engine *engine = NP_CONTAINER(request, struct engine, cancel_request);
     engine->cancel_deadline = now + CANCEL_GRACE_NS;
-    dialogue_cancel_all(dialogue, now);
+    dialogue_cancel_all(dialogue, NP_CANCEL_ALWAYS, now);
 }
 
 void engine_stop(struct engine *engine, bool cancel)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/last_error.h"
 #include "client/pool.h"
 #include "client/reply.h"
 #include "common/clock.h"
@@ -102,7 +103,7 @@ static void run_cancel(struct engine_request *request, struct dialogue *dialogue
 {
     struct netpool_future *future = NP_CONTAINER(request, struct netpool_future, cancel_request);
     if (!is_done(future)) {
-        dialogue_cancel(dialogue, &future->task, now);
+        dialogue_cancel(dialogue, &future->task, NP_CANCEL_ALWAYS, now);
     }
     release(future);
 }
@@ -137,32 +138,24 @@ static struct netpool_future *new_future(struct netpool *pool, netpool_bytes inp
     return future;
 }
 
-static netpool_status check_submit(struct netpool *pool, const char *function, netpool_bytes input,
-                                   struct netpool_future **out)
+static netpool_status check_submit(struct netpool *pool, netpool_bytes input, struct netpool_future **out,
+                                   netpool_error *error)
 {
-    netpool_status status = pool_check_submit(pool, NULL);
-    if (status == NETPOOL_OK) {
-        status = options_check_function(function, NULL);
+    netpool_status status = pool_check_submit(pool, error);
+    if (status == NETPOOL_OK && out == NULL) {
+        status = np_error_set(error, NETPOOL_INVALID, "out is NULL");
     }
-    if (status == NETPOOL_OK && (out == NULL || (input.data == NULL && input.size > 0))) {
-        status = NETPOOL_INVALID;
-    }
-    if (status == NETPOOL_OK && input.size > pool->settings.max_payload) {
-        status = NETPOOL_TOO_LARGE;
-    }
-    return status;
+    return status == NETPOOL_OK ? task_check_input(input, pool->settings.max_payload, error) : status;
 }
 
-netpool_status netpool_submit(netpool *pool, const char *function, netpool_bytes input,
-                              const netpool_task_options *options, netpool_future **out)
+static netpool_status submit(netpool *pool, const char *function, netpool_bytes input,
+                             const netpool_task_options *options, netpool_future **out, netpool_error *error)
 {
-    if (out != NULL) {
-        *out = NULL;
-    }
     struct np_task_kind kind;
-    netpool_status status = check_submit(pool, function, input, out);
+    uint64_t lane;
+    netpool_status status = check_submit(pool, input, out, error);
     if (status == NETPOOL_OK) {
-        status = options_of_task(&kind, options, NULL);
+        status = pool_describe(pool, function, options, &kind, &lane, error);
     }
     if (status == NETPOOL_OK) {
         status = take_room(pool, input.size);
@@ -170,13 +163,13 @@ netpool_status netpool_submit(netpool *pool, const char *function, netpool_bytes
     if (status != NETPOOL_OK) {
         return status;
     }
-    kind.function = names_keep(&pool->names, function);
-    struct netpool_future *future = kind.function != NULL ? new_future(pool, input) : NULL;
+    struct netpool_future *future = new_future(pool, input);
     if (future == NULL) {
         give_room(pool, input.size);
         return NETPOOL_NO_MEMORY;
     }
     future->kind = kind;
+    future->task.lane = lane;
     future->task.submitted = np_clock_now();
     pool_retain(pool);
     if (!engine_post(pool->engine, &future->submit_request)) {
@@ -189,33 +182,53 @@ netpool_status netpool_submit(netpool *pool, const char *function, netpool_bytes
     return NETPOOL_OK;
 }
 
-netpool_status netpool_wait(netpool_future *future, int timeout_ms, netpool_result *result)
+netpool_status netpool_submit(netpool *pool, const char *function, netpool_bytes input,
+                              const netpool_task_options *options, netpool_future **out)
+{
+    netpool_error error;
+    error.message[0] = '\0'; /* the rest costs time, and nobody looks at it */
+    if (out != NULL) {
+        *out = NULL;
+    }
+    return last_error_from(submit(pool, function, input, options, out, &error), __func__, &error);
+}
+
+/* The words for a call that found no future, or one of another process. */
+static netpool_status check_future(const struct netpool_future *future, const char *call)
 {
     if (future == NULL) {
-        return NETPOOL_INVALID;
+        return last_error_set(NETPOOL_INVALID, call, "future is NULL");
     }
-    if (fork_guard_is_child(&future->pool->guard)) {
-        return NETPOOL_FORKED;
+    return fork_guard_is_child(&future->pool->guard) ? last_error_status(NETPOOL_FORKED, call) : NETPOOL_OK;
+}
+
+netpool_status netpool_wait(netpool_future *future, int timeout_ms, netpool_result *result)
+{
+    netpool_status status = check_future(future, __func__);
+    if (status != NETPOOL_OK) {
+        return status;
     }
     if (!is_done(future) && !engine_wait(future->pool->engine, &future->done, 0, pool_deadline(timeout_ms), true)) {
-        return NETPOOL_TIMEOUT;
+        return last_error_status(NETPOOL_TIMEOUT, __func__);
     }
+    const netpool_result *reply = &future->reply.result;
     if (result != NULL) {
-        *result = future->reply.result;
+        *result = *reply;
     }
-    return future->reply.result.status;
+    if (reply->failure != NULL) {
+        return last_error_set(reply->status, __func__, "%s: %s", future->kind.function, reply->failure->message);
+    }
+    return last_error_status(reply->status, __func__);
 }
 
 netpool_status netpool_cancel(netpool_future *future)
 {
-    if (future == NULL) {
-        return NETPOOL_INVALID;
-    }
-    if (fork_guard_is_child(&future->pool->guard)) {
-        return NETPOOL_FORKED;
+    netpool_status status = check_future(future, __func__);
+    if (status != NETPOOL_OK) {
+        return status;
     }
     if (is_done(future)) {
-        return NETPOOL_CLOSED;
+        return last_error_set(NETPOOL_CLOSED, __func__, "the task was finished already");
     }
     if (atomic_exchange(&future->is_cancel_posted, true)) {
         return NETPOOL_OK;
@@ -223,7 +236,7 @@ netpool_status netpool_cancel(netpool_future *future)
     atomic_fetch_add(&future->references, 1);
     if (!engine_post(future->pool->engine, &future->cancel_request)) {
         release(future);
-        return NETPOOL_CLOSED;
+        return last_error_set(NETPOOL_CLOSED, __func__, "the pool was closed");
     }
     return NETPOOL_OK;
 }

@@ -22,6 +22,15 @@ static struct chunk *take_chunk(struct map *map)
     return idle != NULL ? NP_CONTAINER(idle, struct chunk, node) : malloc(sizeof(struct chunk));
 }
 
+/* Cancelling one chunk inside of another one's end may end it at once: only the outermost call may say that it is
+ * over, with its last touch, as the map is the caller's from then on. */
+static void release(struct map *map)
+{
+    if (--map->holds == 0 && map->in_flight == 0 && (map->next == map->count || map->status != NETPOOL_OK)) {
+        event_signal(&map->done);
+    }
+}
+
 /* The map ends with this, unless an earlier item has failed. */
 static void fail(struct map *map, size_t first, const struct np_outcome *outcome, struct dialogue *dialogue)
 {
@@ -37,7 +46,7 @@ static void fail(struct map *map, size_t first, const struct np_outcome *outcome
     }
     /* The rest is of no use any more. Cancelling may finish chunks at once, which takes only them off the list. */
     NP_LIST_EACH(node, &map->active) {
-        dialogue_cancel(dialogue, &NP_CONTAINER(node, struct chunk, node)->task, outcome->now);
+        dialogue_cancel(dialogue, &NP_CONTAINER(node, struct chunk, node)->task, NP_CANCEL_ALWAYS, outcome->now);
     }
 }
 
@@ -75,6 +84,7 @@ static void fill(struct map *map, struct dialogue *dialogue, int64_t now)
             .input = input.data,
             .input_size = input.size,
             .first_item = map->next,
+            .lane = map->lane,
             .finished = chunk_finished,
         };
         map->next += count;
@@ -92,10 +102,12 @@ static void chunk_finished(struct np_task *task, const struct np_outcome *outcom
     struct dialogue *dialogue = engine_dialogue(map->pool->engine);
     np_list_remove(&chunk->node);
     np_list_push_back(&map->idle, &chunk->node);
+    map->holds++;
     map->in_flight--;
     map->in_flight_bytes -= task->input_size;
     struct np_outcome end = *outcome;
     if (end.status == NETPOOL_OK) {
+        map->finished += chunk->count;
         unsigned slots = engine_slots(map->pool->engine);
         map->size.slots = slots > 0 ? slots : map->size.slots;
         chunk_size_learn(&map->size, chunk->count, outcome->compute_ns);
@@ -105,20 +117,30 @@ static void chunk_finished(struct np_task *task, const struct np_outcome *outcom
         fail(map, chunk->first, &end, dialogue);
     }
     fill(map, dialogue, outcome->now);
-    if (map->in_flight == 0 && (map->next == map->count || map->status != NETPOOL_OK)) {
-        event_signal(&map->done); /* the last touch: the map is the caller's again */
-    }
+    release(map);
 }
 
 static void run_start(struct engine_request *request, struct dialogue *dialogue, int64_t now)
 {
     struct map *map = NP_CONTAINER(request, struct map, start_request);
+    map->holds++;
     fill(map, dialogue, now);
-    if (map->in_flight == 0) {
-        event_signal(&map->done); /* no memory for the first chunk */
-    } else if (map->next < map->count) {
+    if (map->next < map->count) {
         dialogue_request_status(dialogue); /* how many executors are there by now? */
     }
+    release(map);
+}
+
+/* Items that are done, running ones in part. */
+static double look(const struct map_watch *watch)
+{
+    const struct map *map = NP_CONTAINER(watch, struct map, watch);
+    double done = (double)map->finished;
+    NP_LIST_EACH(node, &map->active) {
+        const struct chunk *chunk = NP_CONTAINER(node, struct chunk, node);
+        done += map_watch_fraction(&chunk->task) * (double)chunk->count;
+    }
+    return done;
 }
 
 netpool_status map_run(struct map *map)
@@ -127,13 +149,15 @@ netpool_status map_run(struct map *map)
     np_list_init(&map->active);
     np_list_init(&map->idle);
     map->start_request.run = run_start;
+    map->watch.engine = engine;
+    map->watch.look = look;
     if (!engine_post(engine, &map->start_request)) {
         struct np_outcome outcome = {.status = NETPOOL_CLOSED, .worker = "", .host = ""};
         map->status = NETPOOL_CLOSED;
         failure_fill(&map->failure, &map->kind, 0, &outcome);
         return NETPOOL_CLOSED;
     }
-    (void)engine_wait(engine, &map->done, 0, NP_NEVER, true);
+    map_watch_wait(&map->watch, &map->done);
     for (struct np_list *node = np_list_pop_front(&map->idle); node != NULL; node = np_list_pop_front(&map->idle)) {
         free(NP_CONTAINER(node, struct chunk, node));
     }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "client/chunk_size.h"
+#include "client/map_watch.h"
 #include "client/pool.h"
 
 struct map;
@@ -28,12 +29,14 @@ struct map {
     const struct map_operations *operations;
     struct netpool *pool;
     struct np_task_kind kind;
-    size_t count; /* items, > 0 */
+    uint64_t lane; /* of all chunks; 0: none */
+    size_t count;  /* items, > 0 */
     const void *in;
     void *out;
     size_t in_size; /* bytes of an item; 0: items of any size */
     size_t out_size;
     struct chunk_size size;
+    struct map_watch watch;
 
     /* once `done` is past 0 */
     netpool_status status;
@@ -42,7 +45,9 @@ struct map {
     /* private */
     struct event done;
     struct engine_request start_request;
+    unsigned holds;   /* calls that still look at it: it is not over before */
     size_t next;      /* first item not handed out */
+    size_t finished;  /* items */
     size_t in_flight; /* chunks */
     size_t in_flight_bytes;
     struct np_list active; /* chunk.node */

@@ -66,12 +66,9 @@ static netpool_status check_map(struct map *map, netpool *pool, const char *func
                                 const netpool_map_options *options, netpool_error *error)
 {
     netpool_status status = pool_check_submit(pool, error);
-    if (status == NETPOOL_OK) {
-        status = options_check_function(function, error);
-    }
     for (size_t i = 0; status == NETPOOL_OK && i < sizeof options->reserved / sizeof options->reserved[0]; i++) {
         if (options->reserved[i] != 0) {
-            status = np_error_set(error, NETPOOL_INVALID, "netpool_map_options: reserved fields must be zero");
+            status = np_error_set(error, NETPOOL_INVALID, "options.reserved must be zero");
         }
     }
     if (status == NETPOOL_OK && map->count > 0 && (map->in == NULL || (map->out == NULL && map->out_size > 0))) {
@@ -79,20 +76,16 @@ static netpool_status check_map(struct map *map, netpool *pool, const char *func
             np_error_set(error, NETPOOL_INVALID, "%s array is NULL", map->in == NULL ? "the input" : "the output");
     }
     if (status == NETPOOL_OK) {
-        status = options_of_task(&map->kind, &options->task, error);
-    }
-    if (status == NETPOOL_OK) {
         map->pool = pool;
-        map->kind.function = names_keep(&pool->names, function);
-        if (map->kind.function == NULL) {
-            status = np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
-        }
+        status = pool_describe(pool, function, &options->task, &map->kind, &map->lane, error);
     }
     return status;
 }
 
 static netpool_status run(struct map *map, const netpool_map_options *options, netpool_error *error)
 {
+    map->watch =
+        (struct map_watch){.report = options->progress, .context = options->progress_context, .count = map->count};
     pool_retain(map->pool);
     netpool_status status = map_run(map);
     pool_release(map->pool);

@@ -9,7 +9,7 @@ struct name {
 };
 
 /* FNV-1a (Fowler, Noll, Vo), 64 bits. */
-static uint64_t hash_of(const char *text)
+uint64_t names_hash(const char *text)
 {
     uint64_t hash = UINT64_C(14695981039346656037);
     for (const char *c = text; *c != '\0'; c++) {
@@ -60,7 +60,7 @@ static const char *add(struct names *names, uint64_t hash, struct name *chain, c
 
 const char *names_keep(struct names *names, const char *text)
 {
-    uint64_t hash = hash_of(text);
+    uint64_t hash = names_hash(text);
     pthread_mutex_lock(&names->mutex);
     struct name *chain = np_table_find(&names->by_hash, hash);
     const char *kept = NULL;

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/table.h"
 
@@ -22,5 +23,7 @@ void names_fini(struct names *names);
 
 /* The kept copy; lives until names_fini. NULL: out of memory or of names. */
 const char *names_keep(struct names *names, const char *text);
+
+uint64_t names_hash(const char *text);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/task_options.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/text.h"
@@ -65,6 +66,20 @@ static netpool_status copy_modules(struct settings *settings, const char *const 
     return NETPOOL_OK;
 }
 
+static netpool_status copy_preparation(struct settings *settings, const netpool_options *options)
+{
+    settings->max_tasks_per_executor = options->max_tasks_per_executor;
+    if (options->initializer_input.size > 0) {
+        settings->initializer_input = malloc(options->initializer_input.size);
+        if (settings->initializer_input == NULL) {
+            return NETPOOL_NO_MEMORY;
+        }
+        memcpy(settings->initializer_input, options->initializer_input.data, options->initializer_input.size);
+        settings->initializer_input_size = options->initializer_input.size;
+    }
+    return copy_text(&settings->initializer, options->initializer, NULL);
+}
+
 static netpool_status copy_strings(struct settings *settings, const netpool_options *options)
 {
     char host[NP_NAME_MAX + 1] = "";
@@ -86,7 +101,7 @@ static netpool_status copy_strings(struct settings *settings, const netpool_opti
     if (status == NETPOOL_OK) {
         status = copy_text(&settings->crl, options->crl, NULL);
     }
-    return status;
+    return status == NETPOOL_OK ? copy_preparation(settings, options) : status;
 }
 
 static netpool_status check_credentials(const struct settings *settings, netpool_error *error)
@@ -101,24 +116,43 @@ static netpool_status check_credentials(const struct settings *settings, netpool
     return np_error_set(error, NETPOOL_CREDENTIALS, "%s needs a %s", settings->url_text, missing);
 }
 
+static netpool_status check_initializer(const netpool_options *options, netpool_error *error)
+{
+    const netpool_bytes *input = &options->initializer_input;
+    if (input->data == NULL && input->size > 0) {
+        return np_error_set(error, NETPOOL_INVALID, "options.initializer_input.data is NULL but its size is %zu",
+                            input->size);
+    }
+    if (input->size > NP_PREPARE_MAX) {
+        return np_error_set(error, NETPOOL_TOO_LARGE, "options.initializer_input of %zu bytes is larger than %d",
+                            input->size, NP_PREPARE_MAX);
+    }
+    if (options->initializer == NULL) {
+        return input->size == 0
+                   ? NETPOOL_OK
+                   : np_error_set(error, NETPOOL_INVALID, "options.initializer_input without options.initializer");
+    }
+    return task_check_name("options.initializer", options->initializer, error);
+}
+
 static netpool_status check_options(const netpool_options *options, netpool_error *error)
 {
     if (!is_zero(options->reserved, sizeof options->reserved / sizeof options->reserved[0])) {
-        return np_error_set(error, NETPOOL_INVALID, "netpool_options: reserved fields must be zero");
+        return np_error_set(error, NETPOOL_INVALID, "options.reserved must be zero");
     }
     if (options->start_method > NETPOOL_START_MODULE) {
-        return np_error_set(error, NETPOOL_INVALID, "netpool_options: start_method %d is none of the list",
+        return np_error_set(error, NETPOOL_INVALID, "options.start_method %d is none of the list",
                             (int)options->start_method);
     }
     if (options->max_payload > NP_PAYLOAD_MAX) {
-        return np_error_set(error, NETPOOL_INVALID, "netpool_options: max_payload %llu is above %llu bytes",
+        return np_error_set(error, NETPOOL_INVALID, "options.max_payload %llu is above %llu bytes",
                             (unsigned long long)options->max_payload, (unsigned long long)NP_PAYLOAD_MAX);
     }
     if (options->connect_timeout_ms < 0) {
-        return np_error_set(error, NETPOOL_INVALID, "netpool_options: connect_timeout_ms %d is negative",
+        return np_error_set(error, NETPOOL_INVALID, "options.connect_timeout_ms %d is negative",
                             options->connect_timeout_ms);
     }
-    return NETPOOL_OK;
+    return check_initializer(options, error);
 }
 
 netpool_status settings_init(struct settings *out, const char *url, const netpool_options *options,
@@ -171,39 +205,7 @@ void settings_fini(struct settings *settings)
     free(settings->cert);
     free(settings->key);
     free(settings->crl);
+    free(settings->initializer);
+    free(settings->initializer_input);
     *settings = (struct settings){0};
-}
-
-netpool_status options_of_task(struct np_task_kind *out, const netpool_task_options *options, netpool_error *error)
-{
-    static const netpool_task_options none;
-    options = options != NULL ? options : &none;
-    if (!is_zero(options->reserved, sizeof options->reserved / sizeof options->reserved[0])) {
-        return np_error_set(error, NETPOOL_INVALID, "netpool_task_options: reserved fields must be zero");
-    }
-    if (options->max_attempts > NP_ATTEMPTS_MAX) {
-        return np_error_set(error, NETPOOL_INVALID, "netpool_task_options: max_attempts %u is above %d",
-                            options->max_attempts, NP_ATTEMPTS_MAX);
-    }
-    *out = (struct np_task_kind){.timeout_ms = options->timeout_ms,
-                                 .expiry_ms = options->expiry_ms,
-                                 .max_attempts = options->max_attempts,
-                                 .priority = options->priority,
-                                 .at_most_once = options->at_most_once};
-    return NETPOOL_OK;
-}
-
-netpool_status options_check_function(const char *function, netpool_error *error)
-{
-    size_t length = function != NULL ? strnlen(function, NP_NAME_MAX + 1) : 0;
-    bool good = length >= 1 && length <= NP_NAME_MAX;
-    for (size_t i = 0; good && i < length; i++) {
-        good = function[i] > ' ' && function[i] <= '~';
-    }
-    if (good) {
-        return NETPOOL_OK;
-    }
-    return np_error_set(error, NETPOOL_INVALID,
-                        "function name '%.40s' is not 1 to %d printable ASCII characters without spaces",
-                        function != NULL ? function : "(null)", NP_NAME_MAX);
 }

@@ -2,10 +2,10 @@
 #ifndef NP_OPTIONS_H
 #define NP_OPTIONS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "client/netpool.h"
-#include "client/task.h"
 #include "common/url.h"
 #include "proto/limits.h"
 
@@ -24,19 +24,16 @@ struct settings {
     uint64_t max_payload; /* bytes */
     int64_t connect_timeout_ns;
     int64_t reconnect_timeout_ns; /* NP_NEVER: for ever */
+    char *initializer;            /* function; NULL: none */
+    void *initializer_input;
+    size_t initializer_input_size;   /* bytes */
+    unsigned max_tasks_per_executor; /* 0: no limit */
 };
 
-/* NETPOOL_INVALID, NETPOOL_CREDENTIALS (tls without files), NETPOOL_NO_MEMORY. */
+/* NETPOOL_INVALID, NETPOOL_TOO_LARGE (initializer's input), NETPOOL_CREDENTIALS (tls without files),
+ * NETPOOL_NO_MEMORY. */
 NETPOOL_MUST_CHECK netpool_status settings_init(struct settings *out, const char *url, const netpool_options *options,
                                                 netpool_error *error);
 void settings_fini(struct settings *settings);
-
-/* What the options of a task mean; options may be NULL. The function is left to the caller. NETPOOL_INVALID: a
- * reserved field is not zero, or a number is out of range; error names it. */
-NETPOOL_MUST_CHECK netpool_status options_of_task(struct np_task_kind *out, const netpool_task_options *options,
-                                                  netpool_error *error);
-
-/* NETPOOL_INVALID unless it is 1 to 128 bytes of printable ASCII without spaces. */
-NETPOOL_MUST_CHECK netpool_status options_check_function(const char *function, netpool_error *error);
 
 #endif

@@ -31,6 +31,38 @@ netpool_status pool_check_submit(const struct netpool *pool, netpool_error *erro
     return status;
 }
 
+netpool_status pool_describe(struct netpool *pool, const char *function, const netpool_task_options *options,
+                             struct np_task_kind *kind, uint64_t *lane, netpool_error *error)
+{
+    struct np_task_kind described;
+    uint64_t number = 0;
+    netpool_status status = task_check_function(function, error);
+    if (status == NETPOOL_OK) {
+        status = task_read_options(&described, options, error);
+    }
+    if (status == NETPOOL_OK && options != NULL && options->lane != NULL) {
+        status = task_hash_lane(&number, options->lane, error);
+    }
+    if (status == NETPOOL_OK && options != NULL && options->labels != NULL && options->labels[0] != '\0') {
+        const struct label_set *set;
+        status = label_sets_keep(&pool->label_sets, options->labels, &set, error);
+        if (status == NETPOOL_OK) {
+            described.labels = set->labels;
+            described.label_count = set->count;
+        }
+    }
+    if (status != NETPOOL_OK) {
+        return status;
+    }
+    described.function = names_keep(&pool->names, function);
+    if (described.function == NULL) {
+        return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
+    }
+    *kind = described;
+    *lane = number;
+    return NETPOOL_OK;
+}
+
 void pool_retain(struct netpool *pool)
 {
     atomic_fetch_add(&pool->references, 1);
@@ -48,6 +80,7 @@ void pool_release(struct netpool *pool)
         engine_destroy(&pool->engine);
     }
     pthread_mutex_destroy(&pool->streams_mutex);
+    label_sets_fini(&pool->label_sets);
     names_fini(&pool->names);
     settings_fini(&pool->settings);
     fork_guard_fini(&pool->guard);
@@ -114,6 +147,10 @@ static netpool_status start(struct netpool *pool, netpool_error *error)
                                      .pid = (uint32_t)getpid(),
                                      .role = is_remote ? backend_remote_role(backend) : NP__ROLE__CLIENT,
                                      .max_payload = pool->settings.max_payload,
+                                     .preparation = {.initializer = pool->settings.initializer,
+                                                     .input = pool->settings.initializer_input,
+                                                     .input_size = pool->settings.initializer_input_size,
+                                                     .max_tasks_per_executor = pool->settings.max_tasks_per_executor},
                                      .status_received = status_received,
                                      .context = pool};
     np_random_system(config.id, sizeof config.id);
@@ -143,6 +180,7 @@ netpool_status netpool_open(netpool **out, const char *url, const netpool_option
     atomic_store(&pool->references, 1);
     fork_guard_init(&pool->guard);
     names_init(&pool->names);
+    label_sets_init(&pool->label_sets, &pool->names);
     pthread_mutex_init(&pool->streams_mutex, NULL);
     np_list_init(&pool->streams);
     np_list_init(&pool->info_requests);

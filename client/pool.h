@@ -9,9 +9,11 @@
 #include "client/engine.h"
 #include "client/event.h"
 #include "client/fork_guard.h"
+#include "client/label_sets.h"
 #include "client/names.h"
 #include "client/netpool.h"
 #include "client/options.h"
+#include "client/task_options.h"
 #include "common/list.h"
 
 struct netpool {
@@ -20,6 +22,7 @@ struct netpool {
     struct settings settings;
     struct engine *engine; /* stopped when the pool is closed, destroyed with the last reference */
     struct names names;
+    struct label_sets label_sets;
     bool is_admin; /* the certificate is for looking only */
     atomic_bool is_closing;
 
@@ -43,6 +46,12 @@ netpool_status pool_check(const struct netpool *pool, netpool_error *error);
 
 /* May tasks be submitted with this certificate? NETPOOL_REFUSED. */
 netpool_status pool_check_submit(const struct netpool *pool, netpool_error *error);
+
+/* The kind and the lane (0: none) of tasks of this function with these options (may be NULL); strings are kept as
+ * long as the pool. NETPOOL_INVALID, NETPOOL_NO_MEMORY; both are untouched then. */
+NETPOOL_MUST_CHECK netpool_status pool_describe(struct netpool *pool, const char *function,
+                                                const netpool_task_options *options, struct np_task_kind *kind,
+                                                uint64_t *lane, netpool_error *error);
 
 void pool_retain(struct netpool *pool);
 void pool_release(struct netpool *pool);

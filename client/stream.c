@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/last_error.h"
 #include "client/pool.h"
 #include "client/reply.h"
 #include "common/clock.h"
+#include "common/error.h"
 
 enum { IN_FLIGHT_DEFAULT = 4096 };
 #define IN_FLIGHT_MAX ((size_t)1 << 20)
@@ -31,6 +33,7 @@ struct netpool_stream {
     struct netpool *pool;
     struct np_list node; /* in pool->streams */
     struct np_task_kind kind;
+    uint64_t lane; /* of all items; 0: none */
     bool is_unordered;
     size_t in_flight_max;
     size_t bytes_max;
@@ -111,19 +114,23 @@ static void run_cancel(struct engine_request *request, struct dialogue *dialogue
 {
     struct netpool_stream *stream = NP_CONTAINER(request, struct netpool_stream, cancel_request);
     NP_LIST_EACH(node, &stream->active) {
-        dialogue_cancel(dialogue, &NP_CONTAINER(node, struct item, node)->task, now);
+        dialogue_cancel(dialogue, &NP_CONTAINER(node, struct item, node)->task, NP_CANCEL_ALWAYS, now);
     }
     release(stream);
 }
 
-static netpool_status check_options(const netpool_stream_options *options)
+static netpool_status check_options(const netpool_stream_options *options, netpool_error *error)
 {
     for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++) {
         if (options->reserved[i] != 0) {
-            return NETPOOL_INVALID;
+            return np_error_set(error, NETPOOL_INVALID, "options.reserved must be zero");
         }
     }
-    return options->in_flight > IN_FLIGHT_MAX ? NETPOOL_INVALID : NETPOOL_OK;
+    if (options->in_flight > IN_FLIGHT_MAX) {
+        return np_error_set(error, NETPOOL_INVALID, "options.in_flight %zu is above %zu", options->in_flight,
+                            IN_FLIGHT_MAX);
+    }
+    return NETPOOL_OK;
 }
 
 static struct netpool_stream *new_stream(const netpool_stream_options *options)
@@ -151,35 +158,27 @@ static struct netpool_stream *new_stream(const netpool_stream_options *options)
     return stream;
 }
 
-netpool_status netpool_stream_open(netpool *pool, const char *function, const netpool_stream_options *options,
-                                   netpool_stream **out)
+static netpool_status open_stream(netpool *pool, const char *function, const netpool_stream_options *options,
+                                  netpool_stream **out, netpool_error *error)
 {
-    static const netpool_stream_options none;
-    options = options != NULL ? options : &none;
-    if (out == NULL) {
-        return NETPOOL_INVALID;
-    }
-    *out = NULL;
     struct np_task_kind kind;
-    netpool_status status = pool_check_submit(pool, NULL);
+    uint64_t lane;
+    netpool_status status = pool_check_submit(pool, error);
     if (status == NETPOOL_OK) {
-        status = options_check_function(function, NULL);
+        status = check_options(options, error);
     }
     if (status == NETPOOL_OK) {
-        status = check_options(options);
-    }
-    if (status == NETPOOL_OK) {
-        status = options_of_task(&kind, &options->task, NULL);
+        status = pool_describe(pool, function, &options->task, &kind, &lane, error);
     }
     if (status != NETPOOL_OK) {
         return status;
     }
-    kind.function = names_keep(&pool->names, function);
-    struct netpool_stream *stream = kind.function != NULL ? new_stream(options) : NULL;
+    struct netpool_stream *stream = new_stream(options);
     if (stream == NULL) {
         return NETPOOL_NO_MEMORY;
     }
     stream->kind = kind;
+    stream->lane = lane;
     stream->pool = pool;
     pool_retain(pool);
     pthread_mutex_lock(&pool->streams_mutex);
@@ -187,6 +186,19 @@ netpool_status netpool_stream_open(netpool *pool, const char *function, const ne
     pthread_mutex_unlock(&pool->streams_mutex);
     *out = stream;
     return NETPOOL_OK;
+}
+
+netpool_status netpool_stream_open(netpool *pool, const char *function, const netpool_stream_options *options,
+                                   netpool_stream **out)
+{
+    static const netpool_stream_options none;
+    netpool_error error = {0};
+    if (out == NULL) {
+        return last_error_set(NETPOOL_INVALID, __func__, "out is NULL");
+    }
+    *out = NULL;
+    netpool_status status = open_stream(pool, function, options != NULL ? options : &none, out, &error);
+    return last_error_from(status, __func__, &error);
 }
 
 void streams_wake(struct netpool *pool)
@@ -239,6 +251,7 @@ static struct item *new_item(struct netpool_stream *stream, netpool_bytes input)
         memcpy(item->input, input.data, input.size);
     }
     item->task.kind = &stream->kind;
+    item->task.lane = stream->lane;
     item->task.input = item->input;
     item->task.input_size = input.size;
     item->task.finished = item_finished;
@@ -249,20 +262,20 @@ static struct item *new_item(struct netpool_stream *stream, netpool_bytes input)
     return item;
 }
 
-netpool_status netpool_stream_put(netpool_stream *stream, netpool_bytes input, int timeout_ms)
+static netpool_status put(netpool_stream *stream, netpool_bytes input, int timeout_ms, netpool_error *error)
 {
-    if (stream == NULL || (input.data == NULL && input.size > 0)) {
-        return NETPOOL_INVALID;
+    if (stream == NULL) {
+        return np_error_set(error, NETPOOL_INVALID, "stream is NULL");
     }
-    netpool_status status = pool_check(stream->pool, NULL);
+    netpool_status status = pool_check(stream->pool, error);
+    if (status == NETPOOL_OK) {
+        status = task_check_input(input, stream->pool->settings.max_payload, error);
+    }
     if (status != NETPOOL_OK) {
         return status;
     }
     if (atomic_load(&stream->is_ended)) {
-        return NETPOOL_CLOSED;
-    }
-    if (input.size > stream->pool->settings.max_payload) {
-        return NETPOOL_TOO_LARGE;
+        return np_error_set(error, NETPOOL_CLOSED, "the stream was ended");
     }
     status = wait_for_room(stream, input.size, timeout_ms);
     if (status != NETPOOL_OK) {
@@ -284,6 +297,13 @@ netpool_status netpool_stream_put(netpool_stream *stream, netpool_bytes input, i
     }
     atomic_fetch_add(&stream->put_count, 1);
     return NETPOOL_OK;
+}
+
+netpool_status netpool_stream_put(netpool_stream *stream, netpool_bytes input, int timeout_ms)
+{
+    netpool_error error;
+    error.message[0] = '\0';
+    return last_error_from(put(stream, input, timeout_ms, &error), __func__, &error);
 }
 
 void netpool_stream_end(netpool_stream *stream)
@@ -350,10 +370,10 @@ static bool is_at_end(struct netpool_stream *stream)
 netpool_status netpool_stream_next(netpool_stream *stream, int timeout_ms, uint64_t *index, netpool_result *result)
 {
     if (stream == NULL) {
-        return NETPOOL_INVALID;
+        return last_error_set(NETPOOL_INVALID, __func__, "stream is NULL");
     }
     if (fork_guard_is_child(&stream->pool->guard)) {
-        return NETPOOL_FORKED;
+        return last_error_status(NETPOOL_FORKED, __func__);
     }
     if (stream->borrowed != NULL) {
         free_item(stream->borrowed);
@@ -368,13 +388,13 @@ netpool_status netpool_stream_next(netpool_stream *stream, int timeout_ms, uint6
             break;
         }
         if (is_at_end(stream)) {
-            return NETPOOL_CLOSED;
+            return last_error_status(NETPOOL_CLOSED, __func__);
         }
         if (deadline == INT64_MIN) {
             deadline = pool_deadline(timeout_ms);
         }
         if (!engine_wait(stream->pool->engine, &stream->finished, ticket, deadline, timeout_ms == 0)) {
-            return NETPOOL_TIMEOUT;
+            return last_error_status(NETPOOL_TIMEOUT, __func__);
         }
     }
     give_room(stream, item);

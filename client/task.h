@@ -2,6 +2,7 @@
 #ifndef NP_TASK_H
 #define NP_TASK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,6 +46,12 @@ struct np_outcome {
     const char *reason;         /* why the client itself ended it; NULL otherwise */
 };
 
+enum np_cancel {
+    NP_CANCEL_NONE,
+    NP_CANCEL_UNSTARTED, /* unless it runs already */
+    NP_CANCEL_ALWAYS
+};
+
 enum np_task_state {
     NP_TASK_NEW,    /* not the session's */
     NP_TASK_QUEUED, /* waits to be sent */
@@ -61,15 +68,27 @@ struct np_task {
     /* Called exactly once. May submit and cancel (this task too, anew) and free the task. */
     void (*finished)(struct np_task *task, const struct np_outcome *outcome);
 
+    /* How far it says it is, on the same thread, whenever news came; may be NULL, may cancel and submit nothing. The
+     * values stand in the task as well, for any thread: np_task_progress. */
+    void (*progressed)(struct np_task *task, uint64_t done, uint64_t total);
+
     /* private to the session */
     struct np_list node;
     uint64_t seq;      /* 0 until it is sent first */
     int64_t submitted; /* ns */
     enum np_task_state state;
-    bool cancel_wanted;
-    uint64_t progress_done; /* latest values that came; 0 of 0: none */
-    uint64_t progress_total;
+    enum np_cancel cancel_wanted;
+    _Atomic uint64_t progress_done; /* latest values that came; 0 of 0: none */
+    _Atomic uint64_t progress_total;
     bool was_submitted_before; /* an earlier broker may have accepted it */
 };
+
+/* The latest values; 0 of 0: none came. Any thread, as long as the task lives. */
+static inline void np_task_progress(struct np_task *task, uint64_t *done, uint64_t *total)
+{
+    /* In the opposite order of their writing: never an old total with more done than there was of it. */
+    *done = atomic_load(&task->progress_done);
+    *total = atomic_load(&task->progress_total);
+}
 
 #endif

@@ -249,12 +249,12 @@ static void a15_cancel_of_an_unsent_task_ends_it_at_once(void **state)
     struct lab *lab = *state;
     lab_open(lab);
     lab_submit(lab, 0, &square, "a", 1);
-    dialogue_cancel(lab->dialogue, &lab->tasks[0].task, lab->now);
+    dialogue_cancel(lab->dialogue, &lab->tasks[0].task, NP_CANCEL_ALWAYS, lab->now);
     assert_int_equal(lab->tasks[0].status, NETPOOL_CANCELLED);
     assert_int_equal(lab->tasks[0].attempt, 0);
     assert_int_equal(lab_flush(lab), NETPOOL_OK);
     assert_int_equal(lab->sent_count, 0);
-    dialogue_cancel(lab->dialogue, &lab->tasks[0].task, lab->now); /* harmless */
+    dialogue_cancel(lab->dialogue, &lab->tasks[0].task, NP_CANCEL_ALWAYS, lab->now); /* harmless */
     assert_int_equal(lab->tasks[0].ended, 1);
 }
 
@@ -264,8 +264,8 @@ static void a15_cancel_of_a_sent_task_asks_the_broker_once(void **state)
     lab_open(lab);
     lab_submit(lab, 0, &square, "a", 1);
     assert_int_equal(lab_flush(lab), NETPOOL_OK);
-    dialogue_cancel(lab->dialogue, &lab->tasks[0].task, lab->now);
-    dialogue_cancel(lab->dialogue, &lab->tasks[0].task, lab->now);
+    dialogue_cancel(lab->dialogue, &lab->tasks[0].task, NP_CANCEL_ALWAYS, lab->now);
+    dialogue_cancel(lab->dialogue, &lab->tasks[0].task, NP_CANCEL_ALWAYS, lab->now);
     assert_int_equal(lab->tasks[0].ended, 0); /* the answer is the task's result */
     assert_int_equal(lab_flush(lab), NETPOOL_OK);
     assert_int_equal(lab->sent_count, 1);
@@ -282,7 +282,7 @@ static void cancel_of_all_ends_what_waits_and_asks_for_the_rest(void **state)
         lab_submit(lab, i, &square, "a", 1);
     }
     assert_int_equal(lab_flush(lab), NETPOOL_OK);
-    dialogue_cancel_all(lab->dialogue, lab->now);
+    dialogue_cancel_all(lab->dialogue, NP_CANCEL_ALWAYS, lab->now);
     assert_int_equal(dialogue_unfinished(lab->dialogue), 2);
     assert_int_equal(lab->tasks[4].status, NETPOOL_CANCELLED);
     assert_int_equal(lab_flush(lab), NETPOOL_OK);

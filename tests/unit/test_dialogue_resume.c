@@ -165,8 +165,8 @@ static void cancel_without_a_link_is_said_later_or_needs_not_be(void **state)
     lab_open(lab);
     submit_and_flush(lab, 0, 4);
     dialogue_disconnect(lab->dialogue);
-    dialogue_cancel(lab->dialogue, &lab->tasks[0].task, lab->now); /* the broker has it */
-    dialogue_cancel(lab->dialogue, &lab->tasks[3].task, lab->now); /* it was lost on the way */
+    dialogue_cancel(lab->dialogue, &lab->tasks[0].task, NP_CANCEL_ALWAYS, lab->now); /* the broker has it */
+    dialogue_cancel(lab->dialogue, &lab->tasks[3].task, NP_CANCEL_ALWAYS, lab->now); /* it was lost on the way */
     assert_int_equal(lab->tasks[3].ended, 0);
     assert_int_equal(
         lab_welcome(
@@ -265,7 +265,7 @@ static bool live_without_memory(struct lab *lab, unsigned long n)
         if (status == NETPOOL_OK) {
             status = lab_flush(lab);
         }
-        dialogue_cancel(lab->dialogue, &lab->tasks[COUNT - 1].task, lab->now);
+        dialogue_cancel(lab->dialogue, &lab->tasks[COUNT - 1].task, NP_CANCEL_ALWAYS, lab->now);
         for (uint64_t seq = 1; seq <= 10 + 10 * (uint64_t)round && status == NETPOOL_OK; seq++) {
             status = lab_result(lab, seq, "x");
         }
