@@ -132,12 +132,12 @@ static void run_start(struct engine_request *request, struct dialogue *dialogue,
 }
 
 /* Items that are done, running ones in part. */
-static double look(const struct map_watch *watch)
+static double look(struct map_watch *watch)
 {
-    const struct map *map = NP_CONTAINER(watch, struct map, watch);
+    struct map *map = NP_CONTAINER(watch, struct map, watch);
     double done = (double)map->finished;
     NP_LIST_EACH(node, &map->active) {
-        const struct chunk *chunk = NP_CONTAINER(node, struct chunk, node);
+        struct chunk *chunk = NP_CONTAINER(node, struct chunk, node);
         done += map_watch_fraction(&chunk->task) * (double)chunk->count;
     }
     return done;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/last_error.h"
 #include "client/map.h"
 #include "client/reply.h"
 #include "common/error.h"
@@ -71,6 +72,9 @@ static netpool_status check_map(struct map *map, netpool *pool, const char *func
             status = np_error_set(error, NETPOOL_INVALID, "options.reserved must be zero");
         }
     }
+    if (status == NETPOOL_OK && options->task.on_done != NULL) {
+        status = np_error_set(error, NETPOOL_INVALID, "options.task.on_done is for netpool_submit");
+    }
     if (status == NETPOOL_OK && map->count > 0 && (map->in == NULL || (map->out == NULL && map->out_size > 0))) {
         status =
             np_error_set(error, NETPOOL_INVALID, "%s array is NULL", map->in == NULL ? "the input" : "the output");
@@ -120,46 +124,48 @@ static netpool_status check_item_sizes(const struct map *map, size_t chunk, netp
     return NETPOOL_OK;
 }
 
+static netpool_status map_array(netpool *pool, const char *function, const netpool_map_options *options,
+                                struct map *map, netpool_error *error)
+{
+    netpool_status status = check_map(map, pool, function, options, error);
+    if (status == NETPOOL_OK) {
+        status = check_item_sizes(map, options->chunk, error);
+    }
+    if (status != NETPOOL_OK || map->count == 0) {
+        return status;
+    }
+    const uint64_t limit = pool->settings.max_payload;
+    map->kind.item_in_size = (uint32_t)map->in_size;
+    map->kind.item_out_size = (uint32_t)map->out_size;
+    chunk_size_init(&map->size, options->chunk, slots_of(pool),
+                    map->in_size > map->out_size ? map->in_size : map->out_size,
+                    limit < CHUNK_BYTES_MAX ? (size_t)limit : CHUNK_BYTES_MAX);
+    return run(map, options, error);
+}
+
 netpool_status netpool_map(netpool *pool, const char *function, const void *in, size_t count, size_t in_size,
                            void *out, size_t out_size, const netpool_map_options *options, netpool_error *error)
 {
     static const netpool_map_options none;
-    options = options != NULL ? options : &none;
-    if (error != NULL) {
-        *error = (netpool_error){0};
-    }
+    netpool_error own = {0};
+    error = error != NULL ? error : &own;
+    *error = own;
     struct map map = {.operations = &array_operations,
                       .count = count,
                       .in = in,
                       .out = out,
                       .in_size = in_size,
                       .out_size = out_size};
-    netpool_status status = check_map(&map, pool, function, options, error);
-    if (status == NETPOOL_OK) {
-        status = check_item_sizes(&map, options->chunk, error);
-    }
-    if (status != NETPOOL_OK || count == 0) {
-        return status;
-    }
-    map.kind.item_in_size = (uint32_t)in_size;
-    map.kind.item_out_size = (uint32_t)out_size;
-    size_t limit =
-        pool->settings.max_payload < CHUNK_BYTES_MAX ? (size_t)pool->settings.max_payload : CHUNK_BYTES_MAX;
-    chunk_size_init(&map.size, options->chunk, slots_of(pool), in_size > out_size ? in_size : out_size, limit);
-    return run(&map, options, error);
+    netpool_status status = map_array(pool, function, options != NULL ? options : &none, &map, error);
+    return last_error_from(status, __func__, error);
 }
 
-netpool_status netpool_map_bytes(netpool *pool, const char *function, const netpool_bytes *in, size_t count,
-                                 netpool_bytes *out, const netpool_map_options *options, netpool_error *error)
+static netpool_status map_bytes(netpool *pool, const char *function, const netpool_map_options *options,
+                                struct map *map, netpool_error *error)
 {
-    static const netpool_map_options none;
-    options = options != NULL ? options : &none;
-    if (error != NULL) {
-        *error = (netpool_error){0};
-    }
-    struct map map = {.operations = &bytes_operations, .count = count, .in = in, .out = out, .out_size = sizeof *out};
-    netpool_status status = check_map(&map, pool, function, options, error);
-    for (size_t i = 0; status == NETPOOL_OK && i < count; i++) {
+    const netpool_bytes *in = map->in;
+    netpool_status status = check_map(map, pool, function, options, error);
+    for (size_t i = 0; status == NETPOOL_OK && i < map->count; i++) {
         if (in[i].data == NULL && in[i].size > 0) {
             status = np_error_set(error, NETPOOL_INVALID, "item %zu: data is NULL and size is %zu", i, in[i].size);
         } else if (in[i].size > pool->settings.max_payload) {
@@ -167,14 +173,26 @@ netpool_status netpool_map_bytes(netpool *pool, const char *function, const netp
                                   in[i].size, (unsigned long long)pool->settings.max_payload);
         }
     }
-    if (out != NULL) {
-        memset(out, 0, count * sizeof *out);
+    if (map->out != NULL) {
+        memset(map->out, 0, map->count * sizeof(netpool_bytes));
     }
-    if (status != NETPOOL_OK || count == 0) {
+    if (status != NETPOOL_OK || map->count == 0) {
         return status;
     }
-    chunk_size_init(&map.size, 1, slots_of(pool), 1, CHUNK_BYTES_MAX);
-    return run(&map, options, error);
+    chunk_size_init(&map->size, 1, slots_of(pool), 1, CHUNK_BYTES_MAX);
+    return run(map, options, error);
+}
+
+netpool_status netpool_map_bytes(netpool *pool, const char *function, const netpool_bytes *in, size_t count,
+                                 netpool_bytes *out, const netpool_map_options *options, netpool_error *error)
+{
+    static const netpool_map_options none;
+    netpool_error own = {0};
+    error = error != NULL ? error : &own;
+    *error = own;
+    struct map map = {.operations = &bytes_operations, .count = count, .in = in, .out = out, .out_size = sizeof *out};
+    netpool_status status = map_bytes(pool, function, options != NULL ? options : &none, &map, error);
+    return last_error_from(status, __func__, error);
 }
 
 void netpool_free_results(netpool_bytes *results, size_t count)
