@@ -53,12 +53,18 @@ static void count_status(void *context, const Np__Status *status)
 
 void lab_init(struct lab *lab)
 {
+    lab_init_prepared(lab, (struct dialogue_preparation){0});
+}
+
+void lab_init_prepared(struct lab *lab, struct dialogue_preparation preparation)
+{
     struct dialogue_config config = {.id = {1, 2, 3},
                                      .name = "lab",
                                      .host = "here",
                                      .pid = 42,
                                      .role = NP__ROLE__CLIENT,
                                      .max_payload = 1 << 20,
+                                     .preparation = preparation,
                                      .status_received = count_status,
                                      .context = lab};
     *lab = (struct lab){.now = 1000 * NP_NS_PER_S};
@@ -144,12 +150,42 @@ static void task_finished(struct np_task *task, const struct np_outcome *outcome
     }
 }
 
+static void task_progressed(struct np_task *task, uint64_t done, uint64_t total)
+{
+    struct lab_task *mine = NP_CONTAINER(task, struct lab_task, task);
+    mine->progressed++;
+    mine->done = done;
+    mine->total = total;
+}
+
+void lab_submit_in_lane(struct lab *lab, size_t i, const struct np_task_kind *kind, uint64_t lane)
+{
+    struct lab_task *task = &lab->tasks[i];
+    task->lab = lab;
+    task->task = (struct np_task){
+        .kind = kind, .lane = lane, .input = "", .finished = task_finished, .progressed = task_progressed};
+    dialogue_submit(lab->dialogue, &task->task, lab->now);
+}
+
 void lab_submit(struct lab *lab, size_t i, const struct np_task_kind *kind, const void *input, size_t size)
 {
     struct lab_task *task = &lab->tasks[i];
     task->lab = lab;
     task->task = (struct np_task){.kind = kind, .input = input, .input_size = size, .finished = task_finished};
     dialogue_submit(lab->dialogue, &task->task, lab->now);
+}
+
+netpool_status lab_progress(struct lab *lab, uint64_t seq, uint64_t done, uint64_t total)
+{
+    Np__Progress progress = NP__PROGRESS__INIT;
+    progress.seqs = &seq;
+    progress.done = &done;
+    progress.total = &total;
+    progress.n_seqs = progress.n_done = progress.n_total = 1;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_PROGRESS;
+    envelope.progress = &progress;
+    return lab_receive(lab, &envelope, NULL, 0);
 }
 
 netpool_status lab_flush_room(struct lab *lab, size_t room)

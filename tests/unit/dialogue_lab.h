@@ -19,6 +19,9 @@ struct lab_task {
     const char *reason;
     void *taken; /* body taken over */
     bool submit_again;
+    int progressed; /* how often news came; only of tasks in a lane */
+    uint64_t done;
+    uint64_t total;
     struct lab *lab;
 };
 
@@ -41,6 +44,7 @@ struct lab {
 };
 
 void lab_init(struct lab *lab);
+void lab_init_prepared(struct lab *lab, struct dialogue_preparation preparation); /* borrowed */
 void lab_fini(struct lab *lab);
 
 /* Connects and gives a WELCOME. */
@@ -58,6 +62,9 @@ void lab_open(struct lab *lab);
 /* Submits the i-th task. */
 void lab_submit(struct lab *lab, size_t i, const struct np_task_kind *kind, const void *input, size_t size);
 
+/* With an empty input; its progress is noted. */
+void lab_submit_in_lane(struct lab *lab, size_t i, const struct np_task_kind *kind, uint64_t lane);
+
 /* Forgets what was sent before, flushes. Returns what the flush did. */
 netpool_status lab_flush(struct lab *lab);
 netpool_status lab_flush_room(struct lab *lab, size_t room);
@@ -70,6 +77,7 @@ netpool_status lab_credit(struct lab *lab, uint64_t tasks, uint64_t bytes);
 /* A result of one task. */
 netpool_status lab_result(struct lab *lab, uint64_t seq, const char *text);
 netpool_status lab_results(struct lab *lab, Np__Results *results, const void *body, size_t body_size);
+netpool_status lab_progress(struct lab *lab, uint64_t seq, uint64_t done, uint64_t total);
 netpool_status lab_receive(struct lab *lab, Np__Envelope *envelope, const void *body, size_t body_size);
 
 #endif

@@ -174,8 +174,8 @@ static void cancel_without_a_link_is_said_later_or_needs_not_be(void **state)
         NETPOOL_OK);
     assert_int_equal(lab->tasks[3].status, NETPOOL_CANCELLED);
     assert_int_equal(lab_flush(lab), NETPOOL_OK);
-    assert_int_equal(lab_sent(lab, 0, NP__ENVELOPE__KIND_CANCEL)->cancel->seqs[0], 1);
-    assert_int_equal(lab_sent(lab, 1, NP__ENVELOPE__KIND_SUBMIT)->submit->seqs[0], 3);
+    assert_int_equal(lab_sent(lab, 0, NP__ENVELOPE__KIND_SUBMIT)->submit->seqs[0], 3);
+    assert_int_equal(lab_sent(lab, 1, NP__ENVELOPE__KIND_CANCEL)->cancel->seqs[0], 1);
     dialogue_disconnect(lab->dialogue);
     assert_int_equal(lab_welcome(lab, generous), NETPOOL_OK); /* a new broker: not submitted to it at all */
     assert_int_equal(lab->tasks[0].status, NETPOOL_CANCELLED);
