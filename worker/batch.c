@@ -8,7 +8,7 @@
 #include "common/text.h"
 #include "worker/fatal.h"
 
-struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t function)
+struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t function, int64_t now)
 {
     const Np__Assign *assign = message->envelope->assign;
     const size_t count = assign->n_seqs;
@@ -17,6 +17,7 @@ struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t fun
     (void)np_text_copy(batch->function_name, sizeof batch->function_name, assign->function);
     batch->epoch = epoch;
     batch->function = function;
+    batch->arrived_at = now;
     batch->item_in_size = assign->item_in_size;
     batch->item_out_size = assign->item_out_size;
     batch->timeout_ns = assign->timeout_ms > INT64_MAX / (2 * NP_NS_PER_MS)

@@ -32,6 +32,7 @@ struct batch {
     uint32_t item_in_size;
     uint32_t item_out_size;
     int64_t timeout_ns; /* 0 = none */
+    int64_t arrived_at; /* here */
     uint8_t *body;
     char function_name[NP_NAME_MAX + 1];
     uint32_t live; /* tasks not released */
@@ -40,7 +41,7 @@ struct batch {
 };
 
 /* From a checked Assign message, whose body is taken. Ends the process when out of memory. */
-struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t function);
+struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t function, int64_t now);
 
 /* The task is done with; the last one frees the batch. It must be in no list. */
 void batch_release(struct task *task);

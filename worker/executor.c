@@ -175,7 +175,7 @@ static netpool_status run(struct executor *executor, const struct task_record *r
 }
 
 static void answer(struct executor *executor, const struct task_record *record, netpool_status status,
-                   uint64_t failed_item, uint64_t compute_ns)
+                   uint64_t failed_item, int64_t started_ns, uint64_t compute_ns)
 {
     bool is_ok = status == NETPOOL_OK;
     struct result_record result = {
@@ -184,6 +184,7 @@ static void answer(struct executor *executor, const struct task_record *record, 
         .size = is_ok ? np_buffer_size(&executor->result) : 0,
         .compute_ns = compute_ns,
         .failed_item = failed_item,
+        .started_ns = started_ns,
         .message_size = is_ok ? 0 : (uint32_t)strlen(executor->message),
     };
     write_result_bytes(executor, &result, sizeof result);
@@ -209,7 +210,7 @@ static void serve_one(struct executor *executor)
         netpool_status status = run(executor, &record, payload, &failed_item);
         (void)fflush(stdout);
         int64_t compute_ns = np_clock_now() - start;
-        answer(executor, &record, status, failed_item, (uint64_t)compute_ns);
+        answer(executor, &record, status, failed_item, start, (uint64_t)compute_ns);
         if (compute_ns >= SHORTEST_CHDIR_NS) {
             (void)!chdir(executor->directory); /* gone by now? then the function has to live with it */
         }

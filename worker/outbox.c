@@ -29,6 +29,7 @@ struct packet {
     uint32_t capacity;
     uint64_t *seqs;
     uint64_t *compute_ns;
+    uint64_t *wait_ns;
     uint32_t *sizes;
     uint32_t *statuses;
     uint32_t *attempts;
@@ -57,6 +58,7 @@ static void packet_destroy(struct packet *packet)
     }
     free(packet->seqs);
     free(packet->compute_ns);
+    free(packet->wait_ns);
     free(packet->sizes);
     free(packet->statuses);
     free(packet->attempts);
@@ -119,6 +121,7 @@ static void packet_grow(struct packet *packet)
     uint32_t capacity = packet->capacity > 0 ? 4 * packet->capacity : ROWS_FIRST;
     packet->seqs = grown(packet->seqs, capacity, sizeof *packet->seqs);
     packet->compute_ns = grown(packet->compute_ns, capacity, sizeof *packet->compute_ns);
+    packet->wait_ns = grown(packet->wait_ns, capacity, sizeof *packet->wait_ns);
     packet->sizes = grown(packet->sizes, capacity, sizeof *packet->sizes);
     packet->statuses = grown(packet->statuses, capacity, sizeof *packet->statuses);
     packet->attempts = grown(packet->attempts, capacity, sizeof *packet->attempts);
@@ -145,6 +148,7 @@ static void keep_failure(struct packet *packet, const struct outbox_failure *fai
     kept->wire.exit_code = failure->exit_code;
     kept->wire.error_output = (ProtobufCBinaryData){.len = failure->output_size, .data = output};
     kept->wire.error_output_truncated = failure->is_output_truncated;
+    kept->wire.started = failure->has_started;
     packet->failures[packet->failure_count++] = &kept->wire;
     packet->failure_bytes += message_size + failure->output_size;
     packet->has_failures = true;
@@ -162,12 +166,13 @@ static void add_row(struct outbox *outbox, struct packet *packet, const struct o
     uint32_t row = packet->count++;
     packet->seqs[row] = result->task->seq;
     packet->compute_ns[row] = result->compute_ns;
+    packet->wait_ns[row] = result->wait_ns;
     packet->sizes[row] = result->size;
     packet->statuses[row] = (uint32_t)result->status;
     packet->attempts[row] = result->task->attempt;
     packet->pids[row] = result->pid;
     packet->has_retries |= result->task->attempt != 1;
-    size_t bytes = result->size + 2 * sizeof(uint64_t) + 4 * sizeof(uint32_t) + (packet->failure_bytes - before);
+    size_t bytes = result->size + 3 * sizeof(uint64_t) + 4 * sizeof(uint32_t) + (packet->failure_bytes - before);
     packet->bytes += bytes;
     outbox->bytes += bytes;
     outbox->rows++;
@@ -195,10 +200,11 @@ static netpool_status send_packet(struct packet *packet, struct channel *channel
     Np__Results results = NP__RESULTS__INIT;
     results.session = (ProtobufCBinaryData){.len = NP_SESSION_SIZE, .data = packet->session};
     results.epoch = packet->epoch;
-    results.n_seqs = results.n_sizes = results.n_compute_ns = results.n_pids = packet->count;
+    results.n_seqs = results.n_sizes = results.n_compute_ns = results.n_wait_ns = results.n_pids = packet->count;
     results.seqs = packet->seqs;
     results.sizes = packet->sizes;
     results.compute_ns = packet->compute_ns;
+    results.wait_ns = packet->wait_ns;
     results.pids = packet->pids;
     results.n_statuses = packet->has_failures ? packet->count : 0;
     results.statuses = packet->statuses;

@@ -60,6 +60,7 @@ struct result_record {
     uint64_t size; /* bytes of payload */
     uint64_t compute_ns;
     uint64_t failed_item;
+    int64_t started_ns; /* on the clock that all processes of a host share */
     uint32_t message_size;
     uint32_t reserved;
 };

@@ -47,7 +47,15 @@ static void finish_head(struct slot *slot, int64_t now)
     }
 }
 
-static void add_failure(struct slot *slot, netpool_status status, uint64_t compute_ns, struct outbox_failure *failure)
+/* From the task's arrival to its start. The executor says when that was, and may say anything. */
+static uint64_t wait_of(const struct task *task, int64_t started_ns, int64_t now)
+{
+    int64_t arrived_at = task->batch->arrived_at;
+    return started_ns <= arrived_at ? 0 : (uint64_t)(np_earlier(started_ns, now) - arrived_at);
+}
+
+/* Completes the result of a task that failed, and its failure, by what the executor has printed. */
+static void add_failure(struct slot *slot, struct outbox_result *result, struct outbox_failure *failure)
 {
     uint8_t output[NP_ERROR_OUTPUT_MAX];
     if (slot->output.fd >= 0) {
@@ -56,9 +64,9 @@ static void add_failure(struct slot *slot, netpool_status status, uint64_t compu
     failure->output = output;
     failure->output_size = tail_copy(&slot->tail, output, &failure->is_output_truncated);
     slot->tail.seen = slot->tail.total;
-    struct outbox_result result = {
-        .task = slot_head(slot), .status = status, .pid = pid_of(slot), .compute_ns = compute_ns, .failure = failure};
-    (void)outbox_add(slot->executors->outbox, &result);
+    result->pid = pid_of(slot);
+    result->failure = failure;
+    (void)outbox_add(slot->executors->outbox, result);
 }
 
 static bool is_record_plausible(struct slot *slot)
@@ -87,13 +95,27 @@ static bool read_record(struct slot *slot)
     return slot->has_record;
 }
 
-static void take_failure(struct slot *slot, netpool_status status)
+static void read_message(struct slot *slot, char message[NP_MESSAGE_MAX + 1])
 {
-    char message[NP_MESSAGE_MAX + 1];
     ring_read(&slot->results, message, slot->record.message_size);
     message[slot->record.message_size] = '\0';
-    struct outbox_failure failure = {.message = message, .item = slot->record.failed_item};
-    add_failure(slot, status, slot->record.compute_ns, &failure);
+}
+
+static void take_failure(struct slot *slot, struct outbox_result *result)
+{
+    char message[NP_MESSAGE_MAX + 1];
+    read_message(slot, message);
+    struct outbox_failure failure = {.message = message, .item = slot->record.failed_item, .has_started = true};
+    add_failure(slot, result, &failure);
+}
+
+static void take_cancelled(struct slot *slot, struct outbox_result *result)
+{
+    bool is_large = slot->record.size > SHARE_WHOLE_MAX;
+    ring_skip(&slot->results, is_large ? 0 : slot->record.size + slot->record.message_size);
+    result->status = NETPOOL_CANCELLED;
+    struct outbox_failure failure = {.message = netpool_status_text(NETPOOL_CANCELLED), .has_started = true};
+    add_failure(slot, result, &failure);
 }
 
 /* A result that does not fit the ring comes in as it is written. True: it is whole. */
@@ -134,18 +156,17 @@ static bool take_one(struct slot *slot, int64_t now)
         return false;
     }
     struct task *head = slot_head(slot);
+    struct outbox_result result = {.task = head,
+                                   .status = (netpool_status)record->status,
+                                   .compute_ns = record->compute_ns,
+                                   .wait_ns = wait_of(head, record->started_ns, now)};
     if (head->is_cancelled) {
-        ring_skip(&slot->results, is_large ? 0 : record->size + record->message_size);
-        struct outbox_failure failure = {.message = netpool_status_text(NETPOOL_CANCELLED)};
-        add_failure(slot, NETPOOL_CANCELLED, record->compute_ns, &failure);
+        take_cancelled(slot, &result);
     } else if (record->status != NETPOOL_OK) {
-        take_failure(slot, (netpool_status)record->status);
+        take_failure(slot, &result);
     } else {
-        struct outbox_result result = {.task = head,
-                                       .status = NETPOOL_OK,
-                                       .pid = pid_of(slot),
-                                       .compute_ns = record->compute_ns,
-                                       .size = (uint32_t)record->size};
+        result.pid = pid_of(slot);
+        result.size = (uint32_t)record->size;
         add_success(slot, &result);
     }
     executors_note_time(slot->executors, head,
@@ -223,7 +244,7 @@ void slot_results_settle_crash(struct slot *slot, int wait_status, int64_t now)
     const struct task *head = slot_head(slot);
     netpool_status status = head->is_cancelled ? NETPOOL_CANCELLED : slot->end_status;
     char message[NP_MESSAGE_MAX + 1];
-    struct outbox_failure failure = {.message = message};
+    struct outbox_failure failure = {.message = message, .has_started = true};
     describe_end(slot, wait_status, &status, message, sizeof message, &failure);
     if (head->batch->item_in_size > 0) {
         uint64_t items = head->size / head->batch->item_in_size;
@@ -232,7 +253,9 @@ void slot_results_settle_crash(struct slot *slot, int wait_status, int64_t now)
     }
     int64_t start = atomic_load(&slot->share->started_ns);
     start = start < slot->head_since || start > now ? slot->head_since : start;
-    add_failure(slot, status, (uint64_t)(now - start), &failure);
+    struct outbox_result result = {
+        .task = head, .status = status, .compute_ns = (uint64_t)(now - start), .wait_ns = wait_of(head, start, now)};
+    add_failure(slot, &result, &failure);
     slot_results_drop(slot);
     finish_head(slot, now);
 }

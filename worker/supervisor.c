@@ -141,7 +141,7 @@ static void give_back(struct supervisor *supervisor, struct roll *roll, bool end
 static void handle_assign(struct supervisor *supervisor, struct np_message *message)
 {
     uint32_t function = find_function(supervisor, message->envelope->assign->function);
-    executors_assign(&supervisor->executors, batch_new(message, supervisor->uplink.epoch, function));
+    executors_assign(&supervisor->executors, batch_new(message, supervisor->uplink.epoch, function, np_clock_now()));
     if (supervisor->is_draining) { /* sent before our DRAIN had arrived */
         struct roll roll = {0};
         executors_pause(&supervisor->executors, &roll);
