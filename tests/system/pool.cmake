@@ -1,5 +1,7 @@
 # The client library on every kind of pool.
-add_library(test_module_pool_functions MODULE ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c)
+set(pool_functions ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c
+  ${PROJECT_SOURCE_DIR}/tests/support/reduce_functions.c)
+add_library(test_module_pool_functions MODULE ${pool_functions})
 target_link_libraries(test_module_pool_functions PRIVATE np_flags)
 target_include_directories(test_module_pool_functions PRIVATE ${PROJECT_SOURCE_DIR}/common ${PROJECT_SOURCE_DIR}/worker)
 set_target_properties(test_module_pool_functions PROPERTIES OUTPUT_NAME pool_functions PREFIX ""
@@ -20,10 +22,10 @@ foreach(program netpool-broker netpool-worker)
 endforeach()
 
 set(pool_sources)
-foreach(source test_pool.c fault_cases.c life_cases.c map_cases.c stream_cases.c task_cases.c)
+foreach(source test_pool.c fault_cases.c life_cases.c map_cases.c reduce_cases.c stream_cases.c task_cases.c)
   list(APPEND pool_sources pool/${source})
 endforeach()
-add_executable(test_pool ${pool_sources} ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c)
+add_executable(test_pool ${pool_sources} ${pool_functions})
 target_link_libraries(test_pool PRIVATE np_flags np_test_cluster np_client PkgConfig::CMOCKA)
 target_compile_definitions(test_pool PRIVATE POOL_MODULE="$<TARGET_FILE:test_module_pool_functions>")
 add_dependencies(test_pool test_module_pool_functions)

@@ -36,6 +36,8 @@ uint64_t number_of(const netpool_result *result);
 
 extern const struct CMUnitTest map_cases[];
 extern const size_t map_case_count;
+extern const struct CMUnitTest reduce_cases[];
+extern const size_t reduce_case_count;
 extern const struct CMUnitTest task_cases[];
 extern const size_t task_case_count;
 extern const struct CMUnitTest fault_cases[];

@@ -72,6 +72,7 @@ int main(int argc, char **argv)
         const struct CMUnitTest *cases;
         size_t count;
     } groups[] = {{map_cases, map_case_count},
+                  {reduce_cases, reduce_case_count},
                   {task_cases, task_case_count},
                   {fault_cases, fault_case_count},
                   {stream_cases, stream_case_count},
