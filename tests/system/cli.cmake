@@ -58,6 +58,12 @@ netpool_cli_tests(test_cli_primes.py TIMEOUT 120 TESTS
   primes_of_64_bit_numbers_are_those_of_factor
   primes_refuses_what_is_no_number
   primes_readme_example_compiles_and_runs)
+netpool_cli_tests(test_examples.py TIMEOUT 300 TESTS
+  example_images_resizes_a_folder_alike_on_every_pool
+  example_images_reports_what_is_no_picture_and_does_the_rest
+  example_pipeline_is_a_gzip_on_every_pool
+  example_word_count_is_that_of_sort_and_uniq_on_every_pool
+  example_parallel_sum_has_the_same_bits_on_every_pool)
 netpool_cli_tests(test_cli_install.py TIMEOUT 300 TESTS
   install_serves_a_cmake_project_and_a_makefile_outside_the_tree)
 
