@@ -11,10 +11,7 @@ NETPOOL_PRINTF(3, 0)
 static void format_message(netpool_error *error, netpool_status status, const char *format, va_list arguments)
 {
     error->status = status;
-    int length = vsnprintf(error->message, sizeof error->message, format, arguments);
-    if (length < 0) {
-        error->message[0] = '\0';
-    }
+    np_text_format_list(error->message, sizeof error->message, format, arguments);
     np_text_clean(error->message);
 }
 

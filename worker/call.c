@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/text.h"
 #include "proto/limits.h"
 
 /* One call. In a block it is used for item after item, so that an item costs little more than the function itself. */
@@ -96,7 +97,7 @@ netpool_status netpool_fail(netpool_call *call, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(call->message, NP_MESSAGE_MAX + 1, format, arguments);
+    np_text_format_list(call->message, NP_MESSAGE_MAX + 1, format, arguments);
     va_end(arguments);
     /* After a refused netpool_return_buffer the function says netpool_fail: too large stays too large. */
     return call->status = call->status == NETPOOL_TOO_LARGE ? NETPOOL_TOO_LARGE : NETPOOL_FAILED;

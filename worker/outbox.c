@@ -131,7 +131,7 @@ static void packet_grow(struct packet *packet)
 
 static void keep_failure(struct packet *packet, const struct outbox_failure *failure)
 {
-    size_t message_size = strnlen(failure->message, NP_MESSAGE_MAX);
+    size_t message_size = np_text_whole(failure->message, strnlen(failure->message, NP_MESSAGE_MAX));
     struct kept_failure *kept = fatal_if_null(malloc(sizeof *kept + message_size + 1 + failure->output_size));
     memcpy(kept->text, failure->message, message_size);
     kept->text[message_size] = '\0';

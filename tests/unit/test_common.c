@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/random.h"
 #include "common/table.h"
+#include "common/text.h"
 #include "common/url.h"
 #include "tests/support/cmocka_all.h"
 
@@ -208,11 +209,30 @@ static void errors_stay_on_one_line(void **state)
     assert_int_equal(np_error_set(&error, NETPOOL_FAILED, "a\nb\r%s", "c"), NETPOOL_FAILED);
     assert_string_equal(error.message, "a?b?c");
     assert_int_equal(np_error_set(NULL, NETPOOL_LOST, "x"), NETPOOL_LOST);
-    for (int status = 0; status <= NETPOOL_POISON; status++) {
+    for (int status = 0; status <= NETPOOL_NOT_INITIALIZED; status++) {
         assert_string_not_equal(netpool_status_name((netpool_status)status), "UNKNOWN");
         assert_string_not_equal(netpool_status_text((netpool_status)status), "unknown status");
     }
     assert_string_equal(netpool_status_name((netpool_status)999), "UNKNOWN");
+}
+
+static void text_is_never_cut_inside_a_character(void **state)
+{
+    (void)state;
+    static const char word[] = "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80!"; /* of 1, 2, 3 and 4 bytes */
+    static const size_t whole[] = {0, 1, 2, 3, 3, 5, 6, 6, 6, 9, 10, 10, 10, 10, 14, 15};
+    assert_int_equal(sizeof whole / sizeof *whole, sizeof word);
+    for (size_t size = 0; size < sizeof word; size++) {
+        char copied[sizeof word];
+        char formatted[sizeof word];
+        assert_int_equal(np_text_whole(word, size), whole[size]);
+        assert_int_equal(np_text_copy(copied, size + 1, word), size == sizeof word - 1);
+        assert_int_equal(strlen(copied), whole[size]);
+        np_text_format(formatted, size + 1, "%s", word);
+        assert_string_equal(formatted, copied);
+    }
+    assert_int_equal(np_text_whole("\x80\x80\x80\x80\x80", 5), 5); /* not UTF-8 */
+    assert_int_equal(np_text_whole("\xa9", 1), 1);
 }
 
 static void limited_log_counts_what_it_leaves_out(void **state)
@@ -255,6 +275,7 @@ int main(void)
         cmocka_unit_test(well_formed_urls_are_taken_apart),
         cmocka_unit_test(malformed_urls_are_refused_with_the_accepted_forms),
         cmocka_unit_test(errors_stay_on_one_line),
+        cmocka_unit_test(text_is_never_cut_inside_a_character),
         cmocka_unit_test(limited_log_counts_what_it_leaves_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
