@@ -248,10 +248,11 @@ typedef void netpool_map_progress(uint64_t done, uint64_t count, void *context);
 
 /* Options of a map. Zero-initialized: all defaults. */
 typedef struct netpool_map_options {
-    size_t chunk;                   /* items a task; 0: adapted to the measured time of an item */
-    netpool_task_options task;      /* of each of its tasks */
-    netpool_failure *failure;       /* filled when the map fails; may be NULL */
-    netpool_profile *profile;       /* filled when the map ends; may be NULL */
+    size_t chunk;              /* items a task; 0: adapted to the measured time of an item. netpool_map_bytes: each
+                                  item is a task of its own, whatever this is; they travel in batches anyway */
+    netpool_task_options task; /* of each of its tasks */
+    netpool_failure *failure;  /* filled when the map fails; may be NULL */
+    netpool_profile *profile;  /* filled when the map ends; may be NULL */
     netpool_map_progress *progress; /* may be NULL */
     void *progress_context;         /* of `progress` */
     uint64_t reserved[4];           /* must be zero */
@@ -277,10 +278,10 @@ NETPOOL_API void netpool_free_results(netpool_bytes *results, size_t count);
 /* Options of a reduction. Zero-initialized: all defaults. */
 typedef struct netpool_reduce_options {
     const char *leaf;          /* what becomes of the inputs first, see below; NULL: the combining function itself */
-    size_t chunk;              /* inputs a leaf; 0: what fits 64 KiB, at least 1 */
+    size_t chunk;              /* inputs a leaf; 0: what fits 64 KiB, at least 1; netpool_reduce_bytes: 1 */
     unsigned fan_in;           /* partial results a combination, at least 2; 0: 16 */
     netpool_task_options task; /* of each of its tasks */
-    netpool_failure *failure;  /* filled when the reduction fails; may be NULL */
+    netpool_failure *failure;  /* filled when it fails, item: first input of what failed; may be NULL */
     netpool_profile *profile;  /* filled when it ends; may be NULL */
     netpool_map_progress *progress; /* inputs that have been through the leaves */
     void *progress_context;         /* of `progress` */
@@ -290,17 +291,19 @@ typedef struct netpool_reduce_options {
 /* Reduces an array of `count` x in_size bytes to one value of out_size bytes, on the workers: `leaf` is called with
  * blocks of consecutive inputs (n x in_size bytes) and returns out_size bytes, `combine` is called with consecutive
  * partial results (2 to fan_in x out_size bytes) and returns out_size bytes, until one is left. Without a leaf
- * function, in_size must be out_size. The shape of the tree depends on count, chunk and fan_in alone, and order is
- * kept: combine must be associative but need not commute, and floating-point results are the same bits on every run
- * and every pool. count 0 is NETPOOL_INVALID. options and error may be NULL. */
+ * function `combine` is called with the blocks, too, and in_size must be out_size. What
+ * stands alone is not combined but goes up as it is. The shape of the tree depends on count, chunk and fan_in alone,
+ * and order is kept: combine must be associative but need not commute, and floating-point results are the same bits
+ * on every run and every pool. count 0 is NETPOOL_INVALID. options and error may be NULL. */
 NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_reduce(netpool *pool, const char *combine, const void *in,
                                                              size_t count, size_t in_size, void *out, size_t out_size,
                                                              const netpool_reduce_options *options,
                                                              netpool_error *error);
 
-/* The same for values of any size: `leaf` is called with each input (or, with chunk > 1 or without a leaf function,
- * `combine` with several), `combine` with parts, see netpool_part_count in netpool_function.h. *out is given to
- * netpool_free_results(out, 1). */
+/* The same for values of any size. `combine` is called with parts (netpool_part_count in netpool_function.h): 2 to
+ * fan_in partial results. `leaf` is called with each input as it is, or with chunk > 1 with parts: up to that many
+ * inputs. Without a leaf function `combine` gets the inputs as parts, 2 to chunk of them (0: fan_in). *out is given
+ * to netpool_free_results(out, 1). */
 NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_reduce_bytes(netpool *pool, const char *combine,
                                                                    const netpool_bytes *in, size_t count,
                                                                    netpool_bytes *out,

@@ -74,13 +74,13 @@ NETPOOL_API void netpool_progress(netpool_call *call, uint64_t done, uint64_t to
 /* 1 for the first try. */
 NETPOOL_API unsigned netpool_attempt(const netpool_call *call);
 
-/* Index of this item in its map, or 0 outside of one. */
+/* Index of this item in its map, in a reduction of the first input that this is made of; 0 outside of them. */
 NETPOOL_API uint64_t netpool_item(const netpool_call *call);
 
-/* The parts of the input of a combining function of netpool_reduce_bytes: consecutive partial results (or inputs,
- * where there is no leaf function), in order. 0 when the input is not made of parts. */
+/* The parts of the input of a function of netpool_reduce_bytes: consecutive partial results, or inputs, in order. 0
+ * when the input is not made of parts. It looks at all of them: call it once. */
 NETPOOL_API size_t netpool_part_count(netpool_bytes input);
-/* Borrowed from the input, aligned to 16 bytes. index < netpool_part_count. */
+/* Borrowed from the input, aligned to 16 bytes as that is. Of an index that is no part: NULL and 0. */
 NETPOOL_API netpool_bytes netpool_part(netpool_bytes input, size_t index);
 
 /* A function of a module. */
