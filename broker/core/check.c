@@ -56,15 +56,48 @@ static void check_queue(const struct session *session, const struct queue *queue
     assert(queue->session == session && queue->count > 0);
     NP_LIST_EACH(node, &queue->tasks) {
         const struct task *task = NP_CONTAINER(node, struct task, node);
-        assert(task->state == TASK_QUEUED && task->kind->queue == queue && task->seq > seq);
+        assert(task->state == TASK_QUEUED && !task->is_waiting && task->kind->queue == queue && task->seq > seq);
+        assert(lane_admits(task) && (task->extra == NULL || task->extra->retry_ns == NP_NEVER));
         seq = task->seq;
         count++;
     }
     assert(count == queue->count);
+    const struct demand *demand = queue->demand;
     assert((queue->demand_index == QUEUE_NOT_WANTED) == session->is_paused);
-    assert(session->is_paused || queue->function->demand[queue->demand_index] == queue);
+    assert(session->is_paused || demand->heap[queue->demand_index] == queue);
     assert(queue->node.next == &session->queues ||
            NP_CONTAINER(queue->node.next, struct queue, node)->priority <= queue->priority);
+}
+
+/* Queued tasks that no queue has: each for a reason that will pass. */
+static uint64_t check_waiting(const struct session *session)
+{
+    uint64_t count = 0;
+    NP_LIST_EACH(node, &session->waiting) {
+        const struct task *task = NP_CONTAINER(node, struct task, node);
+        assert(task->state == TASK_QUEUED && task->is_waiting && task->kind->queue->waiting > 0);
+        assert(!lane_admits(task) || task->extra->deadline_index != TASK_NO_DEADLINE);
+        count++;
+    }
+    return count;
+}
+
+/* One lease at most, whoever holds it; and the order of the seqs. */
+static void check_lanes(const struct session *session)
+{
+    size_t cursor = 0;
+    for (const struct lane *lane; (lane = np_table_next(&session->lanes, &cursor)) != NULL;) {
+        uint64_t seq = 0;
+        assert(lane->session == session && !np_list_is_empty(&lane->members));
+        assert(np_table_find(&session->lanes, lane->number) == lane);
+        NP_LIST_EACH(node, &lane->members) {
+            const struct task *task = NP_CONTAINER(node, struct task_extra, lane_node)->task;
+            bool is_leased = task->state == TASK_LEASED || task->state == TASK_CANCELLING;
+            assert(task->extra->lane == lane && task->seq > seq && task->state != TASK_FINISHED);
+            assert(is_leased == (lane->leased == task));
+            seq = task->seq;
+        }
+    }
 }
 
 static uint64_t list_length(const struct np_list *list)
@@ -90,6 +123,8 @@ static void check_session(const struct core *core, const struct session *session
         check_queue(session, queue);
         in_queues += queue->count;
     }
+    in_queues += check_waiting(session);
+    check_lanes(session);
     assert(session_find(core, session->id) == session);
     assert(sums.tasks == session->held && sums.tasks == session->tasks.count);
     assert(sums.queued == session->queued && sums.queued == in_queues + list_length(&session->recovering));
@@ -120,22 +155,47 @@ static uint64_t check_worker(const struct worker *worker)
     uint64_t held = 0;
     uint64_t units = 0;
     uint64_t bytes = 0;
+    uint64_t taken = 0;
+    uint64_t wide = 0;
     NP_LIST_EACH(node, &worker->leases) {
         const struct task *task = NP_CONTAINER(node, struct task, node);
         assert(task->worker == worker && (task->state == TASK_LEASED || task->state == TASK_CANCELLING));
         assert(task->attempt >= 1);
+        uint64_t slots = task->kind != NULL ? task->kind->queue->demand->slots : 1;
         held++;
-        units += task->units;
+        taken += slots;
+        wide += slots > 1;
+        units += task->units * slots;
         bytes += task->size;
     }
+    assert(taken == worker->held_slots && wide == worker->held_wide && worker->slots == worker->fleet->slots);
     assert(worker->peer->worker == worker && worker->state != WORKER_GONE);
     assert(held == worker->held && units == worker->held_units && bytes == worker->held_bytes);
-    bool has_room =
-        worker->state == WORKER_READY && !worker->is_blocked && units < (uint64_t)worker->slots * FUNCTION_SLOT_UNITS;
+    assert(worker->reserved_for == NULL ||
+           (worker->reserved_for->reserved == worker && worker->state == WORKER_READY));
+    bool has_room = worker_has_room(worker);
     assert(has_room == (worker->heap_index != WORKER_NOT_IN_HEAP));
     assert(!has_room || worker->fleet->heap[worker->heap_index] == worker);
-    assert((worker->state == WORKER_READY && held < worker->slots) == !np_list_is_empty(&worker->hungry_node));
+    assert(worker_is_hungry(worker) == !np_list_is_empty(&worker->hungry_node));
     return held;
+}
+
+static void check_demand(const struct demand *demand)
+{
+    assert(demand->references == demand->queue_count + (demand->reserved != NULL));
+    assert((demand->heap_count > 0 && demand->fleets.count > 0) == !np_list_is_empty(&demand->wanted_node));
+    assert((demand->reserved != NULL) == !np_list_is_empty(&demand->reserved_node));
+    assert(demand->reserved == NULL || demand->reserved->reserved_for == demand);
+    size_t fleets = 0;
+    for (size_t i = 0; i < demand->function->fleets.count; i++) {
+        fleets += demand_is_met_by(demand, demand->function->fleets.items[i]);
+    }
+    assert(fleets == demand->fleets.count);
+    for (size_t i = 0; i < demand->heap_count; i++) {
+        const struct queue *queue = demand->heap[i];
+        assert(queue->demand == demand && queue->demand_index == i && queue->service <= queue->session->service);
+        assert(i == 0 || demand->heap[(i - 1) / 2]->service <= queue->service);
+    }
 }
 
 static void check_functions(const struct core *core)
@@ -143,12 +203,9 @@ static void check_functions(const struct core *core)
     size_t cursor = 0;
     for (const struct function *function; (function = np_table_next(&core->functions.by_hash, &cursor)) != NULL;) {
         for (; function != NULL; function = function->next) {
-            assert(function->references == function->queue_count + function->fleet_count);
-            assert((function->demand_count > 0) == !np_list_is_empty(&function->node));
-            for (size_t i = 0; i < function->demand_count; i++) {
-                const struct queue *queue = function->demand[i];
-                assert(queue->demand_index == i && queue->service <= queue->session->service);
-                assert(i == 0 || function->demand[(i - 1) / 2]->service <= queue->service);
+            assert(function->references == list_length(&function->demands) + function->fleets.count);
+            NP_LIST_EACH(node, &function->demands) {
+                check_demand(NP_CONTAINER(node, struct demand, function_node));
             }
         }
     }
@@ -183,7 +240,7 @@ void core_check(const struct core *core)
     assert(sums.promised_tasks == core->promised_tasks && sums.promised_bytes == core->promised_bytes);
     assert(sums.deadlines == core->deadlines.count);
     for (size_t i = 1; i < core->deadlines.count; i++) {
-        assert(core->deadlines.heap[(i - 1) / 2]->extra->deadline_ns <= core->deadlines.heap[i]->extra->deadline_ns);
+        assert(deadline_of(core->deadlines.heap[(i - 1) / 2]) <= deadline_of(core->deadlines.heap[i]));
     }
     /* The bounds of the broker as a whole: each client may go beyond them by its floor alone. */
     uint64_t sessions = list_length(&core->all_sessions);

@@ -87,6 +87,11 @@ static uint64_t first_item_of(const Np__Submit *submit, size_t row)
     return submit->n_first_items > 0 ? submit->first_items[row] : 0;
 }
 
+static uint64_t lane_number_of(const Np__Submit *submit, size_t row)
+{
+    return submit->n_lanes > 0 ? submit->lanes[row] : 0;
+}
+
 /* False when out of memory: nothing of it is left. */
 static bool take_task(const struct intake *intake, size_t row, const uint8_t *payload)
 {
@@ -111,6 +116,10 @@ static bool take_task(const struct intake *intake, size_t row, const uint8_t *pa
     if (np_table_put(&intake->session->tasks, seq, task) != NETPOOL_OK) {
         goto failed;
     }
+    if (lane_join(intake->session, task, lane_number_of(intake->submit, row)) != NETPOOL_OK) {
+        np_table_take(&intake->session->tasks, seq);
+        goto failed;
+    }
     begin(intake, task);
     return true;
 
@@ -120,6 +129,35 @@ failed:
     free(owned != NULL ? owned : task->data != task->inlined ? task->data : NULL);
     free(task);
     return false;
+}
+
+/* The same for one that a worker holds already. */
+static bool claim_task(const struct intake *intake, size_t row, struct task *task, const uint8_t *payload)
+{
+    struct core *core = intake->core;
+    bool is_leased = task->state == TASK_LEASED;
+    if (is_leased && lane_join(intake->session, task, lane_number_of(intake->submit, row)) != NETPOOL_OK) {
+        return false;
+    }
+    if (!recovery_claim(core, task, intake->kind, payload, intake->submit->sizes[row], intake->now,
+                        intake->submit->expiry_ms > 0 ? expiry_deadline(intake) : 0)) {
+        if (lane_of(task) != NULL) {
+            lane_leave(task);
+        }
+        return false;
+    }
+    task->first_item = first_item_of(intake->submit, row);
+    struct lane *lane = lane_of(task);
+    if (lane == NULL) {
+        return true;
+    }
+    if (lane->leased != NULL) {
+        lease_forfeit(core, task, "another worker holds an earlier task of its lane");
+    } else {
+        lane->leased = task;
+        task_review_lane(core, lane);
+    }
+    return true;
 }
 
 static void take_all(const struct intake *intake, struct peer *peer)
@@ -135,16 +173,10 @@ static void take_all(const struct intake *intake, struct peer *peer)
         }
         if (seq > session->received_seq) { /* else it is a repetition */
             struct task *known = session->unclaimed_tasks > 0 ? np_table_find(&session->tasks, seq) : NULL;
-            bool is_taken = known != NULL
-                                ? recovery_claim(core, known, intake->kind, payload, size, intake->now,
-                                                 intake->submit->expiry_ms > 0 ? expiry_deadline(intake) : 0)
-                                : take_task(intake, i, payload);
+            bool is_taken = known != NULL ? claim_task(intake, i, known, payload) : take_task(intake, i, payload);
             if (!is_taken) {
                 peer_close(core, peer, NETPOOL_NO_MEMORY, "no memory for a task of %u bytes", size);
                 return;
-            }
-            if (known != NULL) {
-                known->first_item = first_item_of(intake->submit, i);
             }
             session->received_seq = seq;
             session->submitted_tasks++;
@@ -178,8 +210,8 @@ void client_submit(struct core *core, struct peer *peer, struct np_message *mess
                             .kind = kind,
                             .message = message,
                             .submit = submit,
-                            .is_unserved =
-                                kind->queue->function->fleet_count == 0 && core->ready_workers > 0 && !may_come_back,
+                            .is_unserved = kind->queue->demand->function->fleets.count == 0 &&
+                                           core->ready_workers > 0 && !may_come_back,
                             .now = now};
     take_all(&intake, peer);
     core_touch(core, peer);

@@ -86,6 +86,7 @@ netpool_status core_new(struct core **out, const struct core_config *config, con
     fill_defaults(&core->config);
     core->output = *output;
     core->outbox = outbox;
+    core->now = now;
     core->started_ns = now;
     core->is_recovering = core->config.recovery_ns > 0;
     core->recovery_end_ns = core->is_recovering ? now + core->config.recovery_ns : NP_NEVER;
@@ -110,7 +111,7 @@ void core_destroy(struct core **place)
     core->output = (struct core_output){0};
     size_t cursor = 0;
     for (struct peer *peer; (peer = np_table_next(&core->peers, &cursor)) != NULL;) {
-        peer_settle(core, peer, 0);
+        peer_settle(core, peer, core->now);
     }
     while (core->peers.count > 0) {
         cursor = 0;
@@ -159,6 +160,7 @@ void core_connect(struct core *core, uint64_t id, const struct core_peer *who, i
 
 void core_disconnect(struct core *core, uint64_t id, bool orderly, int64_t now)
 {
+    core->now = now;
     struct peer *peer = np_table_find(&core->peers, id);
     if (peer != NULL) {
         peer_lost(core, peer, orderly, now);
@@ -168,6 +170,7 @@ void core_disconnect(struct core *core, uint64_t id, bool orderly, int64_t now)
 
 void core_receive(struct core *core, uint64_t id, struct np_message *message, int64_t now)
 {
+    core->now = now;
     struct peer *peer = np_table_find(&core->peers, id);
     if (peer == NULL) {
         return;
@@ -194,6 +197,7 @@ static struct session *first_detached(const struct core *core)
 
 void core_tick(struct core *core, int64_t now)
 {
+    core->now = now;
     struct peer *peer;
     while ((peer = first_new_peer(core)) != NULL && peer->hello_end_ns <= now) {
         peer_close(core, peer, NETPOOL_TIMEOUT, "no HELLO within %d ms", NP_HELLO_TIMEOUT_MS);
@@ -206,8 +210,12 @@ void core_tick(struct core *core, int64_t now)
         session_end(core, session);
     }
     struct task *task;
-    while ((task = deadline_first(&core->deadlines)) != NULL && task->extra->deadline_ns <= now) {
-        lease_cancel(core, task, TASK_EXPIRE);
+    while ((task = deadline_first(&core->deadlines)) != NULL && deadline_of(task) <= now) {
+        if (task->extra->expiry_ns <= now) {
+            lease_cancel(core, task, TASK_EXPIRE);
+        } else {
+            task_retry_due(core, task);
+        }
     }
     if (core->is_recovering && core->recovery_end_ns <= now) {
         recovery_over(core);
@@ -228,7 +236,7 @@ int64_t core_deadline(const struct core *core)
         deadline = np_earlier(deadline, session->grace_end_ns);
     }
     if (task != NULL) {
-        deadline = np_earlier(deadline, task->extra->deadline_ns);
+        deadline = np_earlier(deadline, deadline_of(task));
     }
     return deadline;
 }
@@ -265,6 +273,7 @@ static void send_closing(struct core *core)
 
 void core_flush(struct core *core, int64_t now)
 {
+    core->now = now;
     do {
         settle_closing(core, now);
         send_closing(core);
@@ -276,6 +285,7 @@ void core_flush(struct core *core, int64_t now)
 
 void core_shutdown(struct core *core, const char *reason, int64_t now)
 {
+    core->now = now;
     core->is_shut = true;
     size_t cursor = 0;
     for (struct peer *peer; (peer = np_table_next(&core->peers, &cursor)) != NULL;) {

@@ -3,6 +3,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "common/clock.h"
+
+int64_t deadline_of(const struct task *task)
+{
+    return np_earlier(task->extra->expiry_ns, task->extra->retry_ns);
+}
+
 static void place(struct deadlines *deadlines, size_t index, struct task *task)
 {
     deadlines->heap[index] = task;
@@ -11,7 +18,7 @@ static void place(struct deadlines *deadlines, size_t index, struct task *task)
 
 static bool is_earlier(const struct task *a, const struct task *b)
 {
-    return a->extra->deadline_ns < b->extra->deadline_ns;
+    return deadline_of(a) < deadline_of(b);
 }
 
 static void sift_up(struct deadlines *deadlines, size_t index)
@@ -44,11 +51,11 @@ static void sift_down(struct deadlines *deadlines, size_t index)
     place(deadlines, index, task);
 }
 
-netpool_status deadline_add(struct deadlines *deadlines, struct task *task, int64_t deadline_ns)
+/* A task that is in the heap keeps its place there, which is put right afterwards. */
+static netpool_status enter(struct deadlines *deadlines, struct task *task)
 {
-    struct task_extra *extra = task_need_extra(task);
-    if (extra == NULL) {
-        return NETPOOL_NO_MEMORY;
+    if (task->extra->deadline_index != TASK_NO_DEADLINE) {
+        return NETPOOL_OK;
     }
     if (deadlines->count == deadlines->capacity) {
         size_t capacity = deadlines->capacity == 0 ? 16 : deadlines->capacity * 2;
@@ -59,11 +66,51 @@ netpool_status deadline_add(struct deadlines *deadlines, struct task *task, int6
         deadlines->heap = heap;
         deadlines->capacity = capacity;
     }
-    assert(extra->deadline_index == TASK_NO_DEADLINE);
-    extra->deadline_ns = deadline_ns;
-    place(deadlines, deadlines->count, task);
-    sift_up(deadlines, deadlines->count++);
+    place(deadlines, deadlines->count++, task);
     return NETPOOL_OK;
+}
+
+static void move(struct deadlines *deadlines, const struct task *task)
+{
+    sift_up(deadlines, task->extra->deadline_index);
+    sift_down(deadlines, task->extra->deadline_index);
+}
+
+netpool_status deadline_add(struct deadlines *deadlines, struct task *task, int64_t expiry_ns)
+{
+    struct task_extra *extra = task_need_extra(task);
+    if (extra == NULL || enter(deadlines, task) != NETPOOL_OK) {
+        return NETPOOL_NO_MEMORY;
+    }
+    assert(extra->expiry_ns == NP_NEVER);
+    extra->expiry_ns = expiry_ns;
+    move(deadlines, task);
+    return NETPOOL_OK;
+}
+
+netpool_status deadline_delay(struct deadlines *deadlines, struct task *task, int64_t retry_ns)
+{
+    struct task_extra *extra = task_need_extra(task);
+    if (extra == NULL || enter(deadlines, task) != NETPOOL_OK) {
+        return NETPOOL_NO_MEMORY;
+    }
+    assert(extra->retry_ns == NP_NEVER);
+    extra->retry_ns = retry_ns;
+    move(deadlines, task);
+    return NETPOOL_OK;
+}
+
+void deadline_undelay(struct deadlines *deadlines, struct task *task)
+{
+    if (task->extra == NULL || task->extra->retry_ns == NP_NEVER) {
+        return;
+    }
+    task->extra->retry_ns = NP_NEVER;
+    if (task->extra->expiry_ns == NP_NEVER) {
+        deadline_remove(deadlines, task);
+    } else {
+        move(deadlines, task);
+    }
 }
 
 void deadline_remove(struct deadlines *deadlines, struct task *task)
@@ -74,12 +121,11 @@ void deadline_remove(struct deadlines *deadlines, struct task *task)
     size_t index = task->extra->deadline_index;
     assert(deadlines->heap[index] == task);
     task->extra->deadline_index = TASK_NO_DEADLINE;
+    task->extra->expiry_ns = task->extra->retry_ns = NP_NEVER;
     deadlines->count--;
     if (index < deadlines->count) {
-        struct task *last = deadlines->heap[deadlines->count];
-        place(deadlines, index, last);
-        sift_up(deadlines, index);
-        sift_down(deadlines, last->extra->deadline_index);
+        place(deadlines, index, deadlines->heap[deadlines->count]);
+        move(deadlines, deadlines->heap[index]);
     }
 }
 

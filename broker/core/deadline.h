@@ -1,4 +1,4 @@
-/* The tasks that expire, in a heap by time. Only tasks with an expiry are in it. */
+/* The tasks that expire or wait for their next attempt, in a heap by time. Only these tasks are in it. */
 #ifndef CORE_DEADLINE_H
 #define CORE_DEADLINE_H
 
@@ -10,11 +10,19 @@ struct deadlines {
     size_t capacity;
 };
 
-/* Gives the task an extra if it has none. */
-NETPOOL_MUST_CHECK netpool_status deadline_add(struct deadlines *deadlines, struct task *task, int64_t deadline_ns);
+/* The task expires then. Gives it an extra if it has none. */
+NETPOOL_MUST_CHECK netpool_status deadline_add(struct deadlines *deadlines, struct task *task, int64_t expiry_ns);
 
-/* A task that is not in it is left alone. */
+/* The task may run again then. The same. */
+NETPOOL_MUST_CHECK netpool_status deadline_delay(struct deadlines *deadlines, struct task *task, int64_t retry_ns);
+/* It may do so now, whatever was said before. */
+void deadline_undelay(struct deadlines *deadlines, struct task *task);
+
+/* Neither. A task that is not in it is left alone. */
 void deadline_remove(struct deadlines *deadlines, struct task *task);
+
+/* The earlier of both, of a task that is in it. */
+int64_t deadline_of(const struct task *task);
 
 /* NULL when none. */
 struct task *deadline_first(const struct deadlines *deadlines);

@@ -98,15 +98,18 @@ static netpool_status reserve_member(struct fleet *fleet)
 }
 
 /* Takes the list over, also when this fails. */
-static struct fleet *make(struct np_list *fleets, struct functions *functions, struct function **list, size_t count)
+static struct fleet *make(struct np_list *fleets, struct functions *functions, struct function **list, size_t count,
+                          const Np__Hello *hello, unsigned slots)
 {
     struct fleet *fleet = calloc(1, sizeof *fleet);
     size_t known = 0;
-    if (fleet == NULL || reserve_member(fleet) != NETPOOL_OK) {
+    if (fleet == NULL || reserve_member(fleet) != NETPOOL_OK ||
+        !labels_init(&fleet->labels, hello->labels, hello->n_labels)) {
         goto failed;
     }
+    fleet->slots = slots;
     for (; known < count; known++) {
-        if (function_add_fleet(list[known], fleet) != NETPOOL_OK) {
+        if (function_add_fleet(functions, list[known], fleet) != NETPOOL_OK) {
             goto failed;
         }
     }
@@ -117,9 +120,10 @@ static struct fleet *make(struct np_list *fleets, struct functions *functions, s
 
 failed:
     for (size_t i = 0; i < known; i++) {
-        function_remove_fleet(list[i], fleet);
+        function_remove_fleet(functions, list[i], fleet);
     }
     if (fleet != NULL) {
+        labels_fini(&fleet->labels);
         free(fleet->heap);
         free(fleet);
     }
@@ -127,21 +131,24 @@ failed:
     return NULL;
 }
 
-struct fleet *fleet_join(struct np_list *fleets, struct functions *functions, char *const *names, size_t count)
+struct fleet *fleet_join(struct np_list *fleets, struct functions *functions, const Np__Hello *hello, unsigned slots)
 {
-    struct function **list = take_all(functions, names, &count);
+    size_t count = hello->n_functions;
+    struct function **list = take_all(functions, hello->functions, &count);
     if (list == NULL) {
         return NULL;
     }
+    labels_sort(hello->labels, hello->n_labels);
     NP_LIST_EACH(node, fleets) {
         struct fleet *fleet = NP_CONTAINER(node, struct fleet, node);
-        if (fleet->function_count == count &&
-            (count == 0 || memcmp(fleet->functions, list, count * sizeof(struct function *)) == 0)) {
+        if (fleet->slots == slots && fleet->function_count == count &&
+            (count == 0 || memcmp(fleet->functions, list, count * sizeof(struct function *)) == 0) &&
+            labels_equal(&fleet->labels, hello->labels, hello->n_labels)) {
             release_all(functions, list, count);
             return reserve_member(fleet) == NETPOOL_OK ? fleet : NULL;
         }
     }
-    return make(fleets, functions, list, count);
+    return make(fleets, functions, list, count, hello, slots);
 }
 
 void fleet_leave(struct fleet *fleet, struct functions *functions)
@@ -153,9 +160,10 @@ void fleet_leave(struct fleet *fleet, struct functions *functions)
     assert(fleet->heap_count == 0);
     np_list_remove(&fleet->node);
     for (size_t i = 0; i < fleet->function_count; i++) {
-        function_remove_fleet(fleet->functions[i], fleet);
+        function_remove_fleet(functions, fleet->functions[i], fleet);
     }
     release_all(functions, fleet->functions, fleet->function_count);
+    labels_fini(&fleet->labels);
     free(fleet->heap);
     free(fleet);
 }

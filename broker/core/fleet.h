@@ -1,6 +1,7 @@
 /*
- * A fleet: the connected workers that offer exactly the same functions, the ready ones with room in a heap, least
- * loaded first. Most pools have one or two fleets, so a worker's change of load touches one heap, whatever it offers.
+ * A fleet: the connected workers with exactly the same functions, labels and number of slots, the ready ones with
+ * room in a heap, least loaded first. Most pools have a few fleets, so a worker's change of load touches one heap,
+ * whatever it offers.
  */
 #ifndef CORE_FLEET_H
 #define CORE_FLEET_H
@@ -9,20 +10,24 @@
 #include <stdint.h>
 
 #include "broker/core/function.h"
+#include "broker/core/label.h"
 #include "broker/core/worker.h"
+#include "netpool.pb-c.h"
 
 struct fleet {
     struct np_list node;         /* in core.fleets */
     struct function **functions; /* ascending by address, no doubles */
     size_t function_count;
+    struct labels labels; /* ascending */
+    unsigned slots;       /* of each of its workers */
     struct worker **heap; /* ready and not full */
     size_t heap_count;
     size_t heap_capacity; /* >= members, so that joining the heap cannot fail */
     size_t members;       /* connected workers, in any state */
 };
 
-/* Finds or makes the fleet of these function names and adds a member. NULL when out of memory. */
-struct fleet *fleet_join(struct np_list *fleets, struct functions *functions, char *const *names, size_t count);
+/* Finds or makes the fleet for what a worker says of itself, and adds a member. NULL when out of memory. */
+struct fleet *fleet_join(struct np_list *fleets, struct functions *functions, const Np__Hello *hello, unsigned slots);
 
 /* The worker must not be in the heap. Frees the fleet with its last member. */
 void fleet_leave(struct fleet *fleet, struct functions *functions);

@@ -4,56 +4,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/core/fleet.h"
-#include "broker/core/queue.h"
-#include "broker/core/session.h"
+#include "broker/core/demand.h"
 
-/* FNV-1a with a secret start, finished by the mixer of splitmix64. */
-static uint64_t hash_name(uint64_t seed, const char *name)
+uint64_t function_hash_text(uint64_t hash, const char *text)
 {
-    uint64_t hash = seed ^ UINT64_C(0xcbf29ce484222325);
-    for (const char *c = name; *c != '\0'; c++) {
+    for (const char *c = text; *c != '\0'; c++) {
         hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
     }
+    return hash;
+}
+
+/* The mixer of splitmix64. */
+uint64_t function_hash_end(uint64_t hash)
+{
     hash = (hash ^ (hash >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     return hash ^ (hash >> 27);
 }
 
-static void place(struct function *function, size_t index, struct queue *queue)
+static uint64_t hash_name(uint64_t seed, const char *name)
 {
-    function->demand[index] = queue;
-    queue->demand_index = index;
-}
-
-static void sift_up(struct function *function, size_t index)
-{
-    struct queue *queue = function->demand[index];
-    while (index > 0 && queue->service < function->demand[(index - 1) / 2]->service) {
-        place(function, index, function->demand[(index - 1) / 2]);
-        index = (index - 1) / 2;
-    }
-    place(function, index, queue);
-}
-
-static void sift_down(struct function *function, size_t index)
-{
-    struct queue *queue = function->demand[index];
-    for (;;) {
-        size_t child = 2 * index + 1;
-        if (child >= function->demand_count) {
-            break;
-        }
-        if (child + 1 < function->demand_count &&
-            function->demand[child + 1]->service < function->demand[child]->service) {
-            child++;
-        }
-        if (queue->service <= function->demand[child]->service) {
-            break;
-        }
-        place(function, index, function->demand[child]);
-        index = child;
-    }
-    place(function, index, queue);
+    return function_hash_end(function_hash_text(seed ^ UINT64_C(0xcbf29ce484222325), name));
 }
 
 void functions_init(struct functions *functions, uint64_t seed)
@@ -62,12 +32,14 @@ void functions_init(struct functions *functions, uint64_t seed)
     functions->seed = seed;
     functions->random.state = seed;
     np_list_init(&functions->wanted);
+    np_list_init(&functions->reserved);
 }
 
 void functions_fini(struct functions *functions)
 {
-    assert(functions->by_hash.count == 0);
+    assert(functions->by_hash.count == 0 && functions->demands.count == 0);
     np_table_fini(&functions->by_hash);
+    np_table_fini(&functions->demands);
 }
 
 struct function *functions_find(const struct functions *functions, const char *name)
@@ -102,7 +74,7 @@ struct function *functions_take(struct functions *functions, const char *name)
     function->id = functions->next_id++;
     function->units = FUNCTION_SLOT_UNITS / 2; /* not measured: two tasks a slot */
     function->estimate_ns = FUNCTION_AHEAD_NS / 2;
-    np_list_init(&function->node);
+    np_list_init(&function->demands);
     return function;
 }
 
@@ -130,11 +102,9 @@ void functions_release(struct functions *functions, struct function *function)
     if (--function->references > 0) {
         return;
     }
-    assert(function->fleet_count == 0 && function->queue_count == 0 && function->queued == 0);
+    assert(function->fleets.count == 0 && np_list_is_empty(&function->demands) && function->queued == 0);
     forget(functions, function);
-    np_list_remove(&function->node);
-    free(function->fleets);
-    free(function->demand);
+    free(function->fleets.items);
     free(function);
 }
 
@@ -156,97 +126,68 @@ void function_measure(struct function *function, uint64_t compute_ns)
     function->units = (uint16_t)(units < 1 ? 1 : units > FUNCTION_SLOT_UNITS ? FUNCTION_SLOT_UNITS : units);
 }
 
-netpool_status function_add_fleet(struct function *function, struct fleet *fleet)
+netpool_status fleet_set_reserve(struct fleet_set *set)
 {
-    if (function->fleet_count == function->fleet_capacity) {
-        size_t capacity = function->fleet_capacity == 0 ? 2 : function->fleet_capacity * 2;
-        struct fleet **fleets = realloc(function->fleets, capacity * sizeof(struct fleet *));
-        if (fleets == NULL) {
+    if (set->count == set->capacity) {
+        size_t capacity = set->capacity == 0 ? 2 : set->capacity * 2;
+        struct fleet **items = realloc(set->items, capacity * sizeof(struct fleet *));
+        if (items == NULL) {
             return NETPOOL_NO_MEMORY;
         }
-        function->fleets = fleets;
-        function->fleet_capacity = capacity;
+        set->items = items;
+        set->capacity = capacity;
     }
-    function->fleets[function->fleet_count++] = fleet;
     return NETPOOL_OK;
 }
 
-void function_remove_fleet(struct function *function, struct fleet *fleet)
+void fleet_set_add(struct fleet_set *set, struct fleet *fleet)
 {
-    for (size_t i = 0; i < function->fleet_count; i++) {
-        if (function->fleets[i] == fleet) {
-            function->fleets[i] = function->fleets[--function->fleet_count];
-            return;
-        }
-    }
-    assert(false && "the function knows its fleets");
+    assert(set->count < set->capacity);
+    set->items[set->count++] = fleet;
 }
 
-struct worker *function_worker(const struct function *function)
+bool fleet_set_remove(struct fleet_set *set, const struct fleet *fleet)
 {
-    struct worker *best = NULL;
-    for (size_t i = 0; i < function->fleet_count; i++) {
-        struct worker *worker = fleet_least_loaded(function->fleets[i]);
-        if (worker != NULL && (best == NULL || worker_is_less_loaded(worker, best))) {
-            best = worker;
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->items[i] == fleet) {
+            set->items[i] = set->items[--set->count];
+            return true;
         }
     }
-    return best;
+    return false;
 }
 
-struct queue *function_first_queue(struct function *function)
+static struct demand *demand_of(struct np_list *node)
 {
-    /* Service only grows, and a queue deep in the heap may carry an old figure: the first one is brought up to date
-     * until it stays the first. */
-    while (function->demand_count > 0) {
-        struct queue *queue = function->demand[0];
-        if (queue->service == queue->session->service) {
-            return queue;
-        }
-        queue->service = queue->session->service;
-        sift_down(function, 0);
-    }
-    return NULL;
+    return NP_CONTAINER(node, struct demand, function_node);
 }
 
-netpool_status function_add_queue(struct function *function)
+netpool_status function_add_fleet(struct functions *functions, struct function *function, struct fleet *fleet)
 {
-    if (function->queue_count == function->demand_capacity) {
-        size_t capacity = function->demand_capacity == 0 ? 4 : function->demand_capacity * 2;
-        struct queue **demand = realloc(function->demand, capacity * sizeof(struct queue *));
-        if (demand == NULL) {
-            return NETPOOL_NO_MEMORY;
+    netpool_status status = fleet_set_reserve(&function->fleets);
+    NP_LIST_EACH(node, &function->demands) {
+        if (status == NETPOOL_OK && demand_is_met_by(demand_of(node), fleet)) {
+            status = fleet_set_reserve(&demand_of(node)->fleets);
         }
-        function->demand = demand;
-        function->demand_capacity = capacity;
     }
-    function->queue_count++;
+    if (status != NETPOOL_OK) {
+        return status;
+    }
+    fleet_set_add(&function->fleets, fleet);
+    NP_LIST_EACH(node, &function->demands) {
+        if (demand_is_met_by(demand_of(node), fleet)) {
+            demand_add_fleet(functions, demand_of(node), fleet);
+        }
+    }
     return NETPOOL_OK;
 }
 
-void function_demand_insert(struct functions *functions, struct function *function, struct queue *queue)
+void function_remove_fleet(struct functions *functions, struct function *function, struct fleet *fleet)
 {
-    assert(queue->demand_index == QUEUE_NOT_WANTED && function->demand_count < function->demand_capacity);
-    queue->service = queue->session->service;
-    if (function->demand_count == 0) {
-        np_list_push_back(&functions->wanted, &function->node);
-    }
-    place(function, function->demand_count++, queue);
-    sift_up(function, queue->demand_index);
-}
-
-void function_demand_remove(struct function *function, struct queue *queue)
-{
-    size_t index = queue->demand_index;
-    assert(index < function->demand_count && function->demand[index] == queue);
-    queue->demand_index = QUEUE_NOT_WANTED;
-    function->demand_count--;
-    if (function->demand_count == 0) {
-        np_list_remove(&function->node);
-    }
-    if (index < function->demand_count) {
-        place(function, index, function->demand[function->demand_count]);
-        sift_up(function, index);
-        sift_down(function, function->demand[index]->demand_index);
+    bool is_known = fleet_set_remove(&function->fleets, fleet);
+    assert(is_known);
+    (void)is_known;
+    NP_LIST_EACH(node, &function->demands) {
+        demand_remove_fleet(functions, demand_of(node), fleet);
     }
 }

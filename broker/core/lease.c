@@ -88,7 +88,7 @@ static void take_crash(struct core *core, struct task *task, netpool_status stat
         record_attempt(core, task, status, origin, pid, failure, netpool_status_text(status));
     }
     if (may_run_again(task)) {
-        task_move(core, task, TASK_RESULT, TASK_QUEUED, NULL);
+        task_retry(core, task, TASK_RESULT);
         return;
     }
     if (failure != NULL) {
@@ -143,7 +143,7 @@ static bool finish_row(struct core *core, struct task *task, const struct row *r
         record_failure(core, task, row->failure);
     }
     if (task->kind != NULL && (status == NETPOOL_OK || status == NETPOOL_FAILED)) {
-        function_measure(task->kind->queue->function, row->compute_ns);
+        function_measure(task->kind->queue->demand->function, row->compute_ns);
     }
     task_move(core, task, TASK_RESULT, TASK_FINISHED, NULL);
     task->origin = worker->origin;
@@ -163,9 +163,32 @@ static bool finish_row(struct core *core, struct task *task, const struct row *r
     return true;
 }
 
+/* A failure of the function, or of its deadline, that is not the end of a task that wants to be tried again. */
+static bool is_to_be_retried(const struct task *task, netpool_status status)
+{
+    return (status == NETPOOL_FAILED || status == NETPOOL_DEADLINE) && task->state == TASK_LEASED &&
+           task->kind != NULL && task->kind->retry_failures && !task->kind->at_most_once &&
+           task->kind->max_attempts > 1;
+}
+
+static bool take_failure(struct core *core, struct task *task, const struct row *row)
+{
+    struct worker *worker = task->worker;
+    record_attempt(core, task, row->status, worker->origin, row->pid, row->failure, netpool_status_text(row->status));
+    if (!may_run_again(task)) {
+        return finish_row(core, task, row);
+    }
+    worker->failed++;
+    task_retry(core, task, TASK_RESULT);
+    return true;
+}
+
 static bool take_row(struct core *core, struct worker *worker, struct task *task, const struct row *row)
 {
     bool is_crash = row->status == NETPOOL_CRASHED || row->status == NETPOOL_OUT_OF_MEMORY;
+    if (is_to_be_retried(task, row->status)) {
+        return take_failure(core, task, row);
+    }
     if (!is_crash || task->state != TASK_LEASED) {
         return finish_row(core, task, row);
     }
@@ -313,6 +336,16 @@ void lease_cancel(struct core *core, struct task *task, enum task_event event)
     }
 }
 
+static void lose(struct core *core, struct task *task, const char *why)
+{
+    record_attempt(core, task, NETPOOL_LOST, task->worker->origin, 0, NULL, why);
+    if (may_run_again(task)) {
+        task_retry(core, task, TASK_LOST);
+    } else {
+        task_finish(core, task, TASK_LOST, NETPOOL_LOST);
+    }
+}
+
 static void settle(struct core *core, struct task *task, bool is_unstarted)
 {
     if (task->kind == NULL) {
@@ -328,12 +361,13 @@ static void settle(struct core *core, struct task *task, bool is_unstarted)
         task_move(core, task, TASK_RETURN, TASK_QUEUED, NULL);
         return;
     }
-    record_attempt(core, task, NETPOOL_LOST, task->worker->origin, 0, NULL, "the worker was lost");
-    if (may_run_again(task)) {
-        task_move(core, task, TASK_LOST, TASK_QUEUED, NULL);
-    } else {
-        task_finish(core, task, TASK_LOST, NETPOOL_LOST);
-    }
+    lose(core, task, "the worker was lost");
+}
+
+void lease_forfeit(struct core *core, struct task *task, const char *why)
+{
+    worker_revoke(core, task->worker, task->session->id, task->seq);
+    lose(core, task, why);
 }
 
 void lease_settle_all(struct core *core, struct worker *worker, bool orderly, int64_t now)

@@ -21,6 +21,9 @@ bool lease_returned(struct core *core, struct worker *worker, const Np__Returned
 /* The client, or the clock, wants no result any more. */
 void lease_cancel(struct core *core, struct task *task, enum task_event event);
 
+/* The task is taken away from a worker that goes on, as if that had been lost. */
+void lease_forfeit(struct core *core, struct task *task, const char *why);
+
 /* The worker is gone: each of its leases ends. */
 void lease_settle_all(struct core *core, struct worker *worker, bool orderly, int64_t now);
 

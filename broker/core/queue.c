@@ -9,9 +9,9 @@
 
 #define EXPRESS_ONE_OF 128 /* queues */
 
-static uint64_t queue_key(const struct function *function, int32_t priority)
+static uint64_t queue_key(const struct demand *demand, int32_t priority)
 {
-    return (uint64_t)function->id << 32 | (uint32_t)priority;
+    return (uint64_t)demand->id << 32 | (uint32_t)priority;
 }
 
 static struct task *task_of(struct np_list *node)
@@ -19,31 +19,36 @@ static struct task *task_of(struct np_list *node)
     return NP_CONTAINER(node, struct task, node);
 }
 
-/* With one reference more; NULL when out of memory. */
-static struct queue *queue_take(struct functions *functions, struct session *session, const char *name,
-                                int32_t priority)
+static uint32_t slots_of(const Np__Submit *submit)
 {
-    struct function *function = functions_take(functions, name);
-    if (function == NULL) {
+    return submit->slots == 0 ? 1 : submit->slots;
+}
+
+/* With one reference more; NULL when out of memory. */
+static struct queue *queue_take(struct functions *functions, struct session *session, const Np__Submit *submit)
+{
+    struct demand *demand =
+        demand_take(functions, submit->function, submit->labels, submit->n_labels, slots_of(submit));
+    if (demand == NULL) {
         return NULL;
     }
-    struct queue *queue = np_table_find(&session->queue_table, queue_key(function, priority));
+    struct queue *queue = np_table_find(&session->queue_table, queue_key(demand, submit->priority));
     if (queue != NULL) {
-        functions_release(functions, function);
+        demand_release(functions, demand);
         queue->references++;
         return queue;
     }
     queue = calloc(1, sizeof *queue);
-    if (queue == NULL || function_add_queue(function) != NETPOOL_OK) {
+    if (queue == NULL || demand_add_queue(demand) != NETPOOL_OK) {
         goto failed;
     }
-    if (np_table_put(&session->queue_table, queue_key(function, priority), queue) != NETPOOL_OK) {
-        function->queue_count--;
+    if (np_table_put(&session->queue_table, queue_key(demand, submit->priority), queue) != NETPOOL_OK) {
+        demand->queue_count--;
         goto failed;
     }
     queue->session = session;
-    queue->function = function;
-    queue->priority = priority;
+    queue->demand = demand;
+    queue->priority = submit->priority;
     queue->references = 1;
     queue->demand_index = QUEUE_NOT_WANTED;
     np_list_init(&queue->tasks);
@@ -53,7 +58,7 @@ static struct queue *queue_take(struct functions *functions, struct session *ses
 
 failed:
     free(queue);
-    functions_release(functions, function);
+    demand_release(functions, demand);
     return NULL;
 }
 
@@ -62,20 +67,23 @@ void queue_release(struct functions *functions, struct queue *queue)
     if (--queue->references > 0) {
         return;
     }
-    assert(queue->count == 0 && queue->demand_index == QUEUE_NOT_WANTED);
-    np_table_take(&queue->session->queue_table, queue_key(queue->function, queue->priority));
-    queue->function->queue_count--;
-    functions_release(functions, queue->function);
+    assert(queue->count == 0 && queue->waiting == 0 && queue->demand_index == QUEUE_NOT_WANTED);
+    np_table_take(&queue->session->queue_table, queue_key(queue->demand, queue->priority));
+    queue->demand->queue_count--;
+    demand_release(functions, queue->demand);
     free(queue);
 }
 
 static bool kind_matches(const struct kind *kind, const Np__Submit *submit, unsigned max_attempts)
 {
+    const struct demand *demand = kind->queue->demand;
     return kind->queue->priority == submit->priority && kind->max_attempts == max_attempts &&
            kind->timeout_ms == submit->timeout_ms && kind->expiry_ms == submit->expiry_ms &&
            kind->item_in_size == submit->item_in_size && kind->item_out_size == submit->item_out_size &&
-           kind->at_most_once == (submit->at_most_once != 0) &&
-           strcmp(kind->queue->function->name, submit->function) == 0;
+           kind->retry_delay_ms == submit->retry_delay_ms && kind->retry_failures == (submit->retry_failures != 0) &&
+           kind->at_most_once == (submit->at_most_once != 0) && demand->slots == slots_of(submit) &&
+           strcmp(demand->function->name, submit->function) == 0 &&
+           labels_equal(&demand->labels, submit->labels, submit->n_labels);
 }
 
 struct kind *kind_find(struct functions *functions, struct session *session, const Np__Submit *submit,
@@ -85,6 +93,7 @@ struct kind *kind_find(struct functions *functions, struct session *session, con
     if (max_attempts > NP_ATTEMPTS_MAX) {
         max_attempts = NP_ATTEMPTS_MAX;
     }
+    labels_sort(submit->labels, submit->n_labels);
     for (size_t i = 0; i < SESSION_KINDS; i++) {
         if (session->kinds[i] != NULL && kind_matches(session->kinds[i], submit, max_attempts)) {
             return session->kinds[i];
@@ -94,7 +103,7 @@ struct kind *kind_find(struct functions *functions, struct session *session, con
     if (kind == NULL) {
         return NULL;
     }
-    kind->queue = queue_take(functions, session, submit->function, submit->priority);
+    kind->queue = queue_take(functions, session, submit);
     if (kind->queue == NULL) {
         free(kind);
         return NULL;
@@ -105,7 +114,9 @@ struct kind *kind_find(struct functions *functions, struct session *session, con
     kind->expiry_ms = submit->expiry_ms;
     kind->item_in_size = submit->item_in_size;
     kind->item_out_size = submit->item_out_size;
+    kind->retry_delay_ms = submit->retry_delay_ms;
     kind->at_most_once = submit->at_most_once != 0;
+    kind->retry_failures = submit->retry_failures != 0;
     struct kind **place = &session->kinds[session->next_kind++ % SESSION_KINDS];
     if (*place != NULL) {
         kind_release(functions, *place);
@@ -125,9 +136,9 @@ void kind_release(struct functions *functions, struct kind *kind)
 
 bool kind_is_alike(const struct kind *a, const struct kind *b)
 {
-    return a == b || (a->queue->function == b->queue->function && a->queue->session == b->queue->session &&
-                      a->timeout_ms == b->timeout_ms && a->item_in_size == b->item_in_size &&
-                      a->item_out_size == b->item_out_size);
+    return a == b || (a->queue->demand->function == b->queue->demand->function &&
+                      a->queue->session == b->queue->session && a->timeout_ms == b->timeout_ms &&
+                      a->item_in_size == b->item_in_size && a->item_out_size == b->item_out_size);
 }
 
 /* The node of the express list that the queue is to stand before. */
@@ -160,7 +171,7 @@ static void activate(struct functions *functions, struct queue *queue)
         np_list_insert_before(express, &queue->express_node);
     }
     if (!queue->session->is_paused) {
-        function_demand_insert(functions, queue->function, queue);
+        demand_insert(functions, queue->demand, queue);
     }
 }
 
@@ -186,26 +197,40 @@ void queue_insert(struct functions *functions, struct queue *queue, struct task 
         np_list_insert_before(find_position(queue, task->seq), &task->node);
         queue->hint = task;
     }
-    queue->function->queued++;
+    queue->demand->function->queued++;
     if (queue->count++ == 0) {
         activate(functions, queue);
     }
 }
 
-void queue_remove(struct queue *queue, struct task *task)
+void queue_remove(struct functions *functions, struct queue *queue, struct task *task)
 {
     if (queue->hint == task) {
         queue->hint = NULL;
     }
     np_list_remove(&task->node);
-    queue->function->queued--;
+    queue->demand->function->queued--;
     if (--queue->count == 0) {
         np_list_remove(&queue->node);
         np_list_remove(&queue->express_node);
         if (queue->demand_index != QUEUE_NOT_WANTED) {
-            function_demand_remove(queue->function, queue);
+            demand_remove(functions, queue->demand, queue);
         }
     }
+}
+
+void queue_wait(struct queue *queue, struct task *task)
+{
+    np_list_push_back(&queue->session->waiting, &task->node);
+    queue->waiting++;
+    queue->demand->function->queued++;
+}
+
+void queue_wait_over(struct queue *queue, struct task *task)
+{
+    np_list_remove(&task->node);
+    queue->waiting--;
+    queue->demand->function->queued--;
 }
 
 struct task *queue_front(const struct queue *queue)
@@ -214,11 +239,11 @@ struct task *queue_front(const struct queue *queue)
     return task_of(queue->tasks.next);
 }
 
-void queues_pause(struct session *session)
+void queues_pause(struct functions *functions, struct session *session)
 {
     NP_LIST_EACH(node, &session->queues) {
         struct queue *queue = NP_CONTAINER(node, struct queue, node);
-        function_demand_remove(queue->function, queue);
+        demand_remove(functions, queue->demand, queue);
     }
 }
 
@@ -226,6 +251,6 @@ void queues_resume(struct functions *functions, struct session *session)
 {
     NP_LIST_EACH(node, &session->queues) {
         struct queue *queue = NP_CONTAINER(node, struct queue, node);
-        function_demand_insert(functions, queue->function, queue);
+        demand_insert(functions, queue->demand, queue);
     }
 }

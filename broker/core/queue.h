@@ -1,5 +1,5 @@
 /*
- * Queues: the queued tasks of one client, one function and one priority, in the order of their seqs. And kinds: what
+ * Queues: the queued tasks of one client, one demand and one priority, in the order of their seqs. And kinds: what
  * the tasks of a batch share, kept once.
  */
 #ifndef CORE_QUEUE_H
@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "broker/core/function.h"
+#include "broker/core/demand.h"
 #include "common/list.h"
 #include "netpool.pb-c.h"
 
@@ -20,15 +20,16 @@ struct task;
 
 struct queue {
     struct session *session;
-    struct function *function; /* one reference */
+    struct demand *demand; /* one reference */
     int32_t priority;
-    unsigned references;  /* kinds */
-    struct np_list tasks; /* queued ones, by seq */
-    uint64_t count;
+    unsigned references;         /* kinds */
+    struct np_list tasks;        /* queued ones that may be scheduled, by seq */
+    uint64_t count;              /* their number */
+    uint64_t waiting;            /* queued tasks that may not be scheduled yet, beside those */
     struct np_list node;         /* in session.queues while it has tasks: by priority, highest first */
     struct np_list express_node; /* in session.express_queues, for a few of those */
-    size_t demand_index;         /* in function.demand, or QUEUE_NOT_WANTED */
-    uint64_t service;            /* the session's service when it was last looked at: orders function.demand */
+    size_t demand_index;         /* in demand.heap, or QUEUE_NOT_WANTED */
+    uint64_t service;            /* the session's service when it was last looked at: orders demand.heap */
     struct task *hint;           /* where the last task was inserted out of order, or NULL */
 };
 
@@ -40,10 +41,12 @@ struct kind {
     uint64_t expiry_ms;
     uint32_t item_in_size;
     uint32_t item_out_size;
+    uint32_t retry_delay_ms; /* before the second attempt, doubled for each further one */
     bool at_most_once;
+    bool retry_failures;
 };
 
-/* The kind of a batch, borrowed from session.kinds; NULL when out of memory. */
+/* The kind of a batch, whose labels are put in order, borrowed from session.kinds; NULL when out of memory. */
 struct kind *kind_find(struct functions *functions, struct session *session, const Np__Submit *submit,
                        unsigned default_attempts);
 void kind_release(struct functions *functions, struct kind *kind);
@@ -56,11 +59,14 @@ bool kind_is_alike(const struct kind *a, const struct kind *b);
 
 /* Inserts by seq: at the end in the usual case. */
 void queue_insert(struct functions *functions, struct queue *queue, struct task *task);
-void queue_remove(struct queue *queue, struct task *task);
+void queue_remove(struct functions *functions, struct queue *queue, struct task *task);
+/* A task of this queue waits beside it in session.waiting, or does so no longer. */
+void queue_wait(struct queue *queue, struct task *task);
+void queue_wait_over(struct queue *queue, struct task *task);
 struct task *queue_front(const struct queue *queue);
 
 /* All queues of a session join or leave the demand for their functions. */
-void queues_pause(struct session *session);
+void queues_pause(struct functions *functions, struct session *session);
 void queues_resume(struct functions *functions, struct session *session);
 
 #endif

@@ -12,6 +12,9 @@
 /* May this worker have the lease of a task that its client has submitted? */
 static bool is_adoptable(const struct task *task, uint32_t attempt)
 {
+    if (lane_of(task) != NULL && lane_of(task)->leased != NULL) {
+        return false; /* one at a time, whatever became of the lane while nobody watched */
+    }
     if (task->state == TASK_RECOVERING) {
         return true;
     }
@@ -141,7 +144,7 @@ bool recovery_claim(struct core *core, struct task *task, struct kind *kind, con
     }
     core->stats.adopted++;
     task->session->unclaimed_tasks--;
-    task->kind = kind;
+    worker_claimed(core, task->worker, task, kind);
     kind->references++;
     task->submitted_ns = now;
     return true;

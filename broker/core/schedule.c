@@ -18,11 +18,11 @@ static struct queue *choose_client(struct core *core)
 {
     struct queue *best = NULL;
     NP_LIST_EACH(node, &core->functions.wanted) {
-        struct function *function = NP_CONTAINER(node, struct function, node);
-        if (function_worker(function) == NULL) {
+        struct demand *demand = NP_CONTAINER(node, struct demand, wanted_node);
+        if (demand_worker(demand) == NULL) {
             continue;
         }
-        struct queue *queue = function_first_queue(function);
+        struct queue *queue = demand_first_queue(demand);
         if (best == NULL || queue->service < best->service) {
             best = queue;
         }
@@ -42,7 +42,7 @@ static struct queue *choose_queue(struct queue *queue)
             break;
         }
         if ((best == NULL || queue_front(other)->seq < queue_front(best)->seq) &&
-            function_worker(other->function) != NULL) {
+            demand_worker(other->demand) != NULL) {
             best = other;
         }
     }
@@ -55,12 +55,17 @@ static struct queue *choose_queue(struct queue *queue)
 static void assign_run(struct core *core, struct queue *queue, int64_t now)
 {
     struct session *session = queue->session;
+    struct demand *demand = queue->demand;
     unsigned tasks = 0;
     unsigned units = 0;
     queue->references++; /* the kinds that keep it may be released meanwhile */
     while (queue->count > 0 && tasks < RUN_TASKS && units < RUN_UNITS) {
-        struct worker *worker = function_worker(queue->function);
+        struct worker *worker = demand_worker(demand);
         if (worker == NULL) {
+            break;
+        }
+        if (demand->slots > 1 && !worker_has_slots(worker, demand->slots)) {
+            demand_reserve(core, demand, worker);
             break;
         }
         struct task *task = queue_front(queue);
@@ -68,10 +73,11 @@ static void assign_run(struct core *core, struct queue *queue, int64_t now)
             continue;
         }
         lease_assign(core, task, worker, now);
+        demand_unreserve(core, demand);
         tasks++;
-        units += queue->function->units;
+        units += demand->function->units * demand->slots;
     }
-    session_charge(core, session, tasks * (queue->function->estimate_ns + TASK_COST_NS));
+    session_charge(core, session, tasks * demand->slots * (demand->function->estimate_ns + TASK_COST_NS));
     queue_release(&core->functions, queue);
 }
 
@@ -88,7 +94,9 @@ static bool has_taker(const struct core *core, const struct worker *worker)
             break;
         }
         const struct worker *other = NP_CONTAINER(node, struct worker, hungry_node);
-        if (other->fleet == worker->fleet || fleet_has(other->fleet, last->kind->queue->function)) {
+        const struct demand *demand = last->kind->queue->demand;
+        if (other->fleet == worker->fleet ||
+            (fleet_has(other->fleet, demand->function) && demand_is_met_by(demand, other->fleet))) {
             return true;
         }
     }
@@ -117,8 +125,20 @@ static void balance(struct core *core)
     }
 }
 
+/* Workers are not kept free for tasks that have been cancelled, or whose client is paused. */
+static void review_reservations(struct core *core)
+{
+    NP_LIST_EACH(node, &core->functions.reserved) {
+        struct demand *demand = NP_CONTAINER(node, struct demand, reserved_node);
+        if (demand->heap_count == 0) {
+            demand_unreserve(core, demand);
+        }
+    }
+}
+
 void schedule_run(struct core *core, int64_t now)
 {
+    review_reservations(core);
     for (struct queue *queue; (queue = choose_client(core)) != NULL;) {
         assign_run(core, choose_queue(queue), now);
     }
@@ -134,21 +154,54 @@ static void finish_queue(struct core *core, struct queue *queue)
     queue_release(&core->functions, queue);
 }
 
+static bool is_unserved(const struct queue *queue)
+{
+    return queue->demand->function->fleets.count == 0;
+}
+
+/* Those that wait first: otherwise they would be let through while the queues are walked. */
+static void finish_unserved_of(struct core *core, struct session *session)
+{
+    struct np_list waiting;
+    np_list_init(&waiting);
+    np_list_splice_back(&waiting, &session->waiting);
+    for (struct np_list *node; (node = np_list_pop_front(&waiting)) != NULL;) {
+        np_list_push_back(&session->waiting, node);
+        struct task *task = NP_CONTAINER(node, struct task, node);
+        if (is_unserved(task->kind->queue)) {
+            task_finish(core, task, TASK_UNSERVED, NETPOOL_NO_SUCH_FUNCTION);
+        }
+    }
+    NP_LIST_EACH(node, &session->queues) {
+        struct queue *queue = NP_CONTAINER(node, struct queue, node);
+        if (is_unserved(queue)) {
+            finish_queue(core, queue);
+        }
+    }
+}
+
+static bool has_unserved_tasks(const struct core *core)
+{
+    size_t cursor = 0;
+    for (const struct function *function; (function = np_table_next(&core->functions.by_hash, &cursor)) != NULL;) {
+        for (; function != NULL; function = function->next) {
+            if (function->queued > 0 && function->fleets.count == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 void schedule_finish_unserved(struct core *core)
 {
-    if (core->ready_workers == 0) {
+    if (core->ready_workers == 0 || !has_unserved_tasks(core)) {
         return;
     }
     NP_LIST_EACH(node, &core->all_sessions) {
         struct session *session = NP_CONTAINER(node, struct session, node);
-        if (core->is_recovering && session->is_carried_over) {
-            continue;
-        }
-        NP_LIST_EACH(queue_node, &session->queues) {
-            struct queue *queue = NP_CONTAINER(queue_node, struct queue, node);
-            if (queue->function->fleet_count == 0) {
-                finish_queue(core, queue);
-            }
+        if (!core->is_recovering || !session->is_carried_over) {
+            finish_unserved_of(core, session);
         }
     }
 }

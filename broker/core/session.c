@@ -35,6 +35,7 @@ struct session *session_new(struct core *core, const uint8_t *id)
     memcpy(session->id, id, NP_SESSION_SIZE);
     session->tasks.seed = core->config.hash_seed;
     session->queue_table.seed = core->config.hash_seed;
+    session->lanes.seed = core->config.hash_seed;
     session->next = np_table_find(&core->sessions, key_of(id));
     if (np_table_put(&core->sessions, key_of(id), session) != NETPOOL_OK) {
         free(session);
@@ -46,6 +47,7 @@ struct session *session_new(struct core *core, const uint8_t *id)
     np_list_init(&session->queues);
     np_list_init(&session->express_queues);
     np_list_init(&session->recovering);
+    np_list_init(&session->waiting);
     np_list_init(&session->undelivered);
     np_list_init(&session->sent);
     np_list_init(&session->unclaimed);
@@ -83,12 +85,13 @@ void session_destroy(struct core *core, struct session *session)
             kind_release(&core->functions, session->kinds[i]);
         }
     }
-    assert(session->queue_table.count == 0);
+    assert(session->queue_table.count == 0 && session->lanes.count == 0);
     forget(core, session);
     np_list_remove(&session->node);
     np_list_remove(&session->detached_node);
     np_list_remove(&session->paused_node);
     np_table_fini(&session->queue_table);
+    np_table_fini(&session->lanes);
     np_table_fini(&session->tasks);
     free(session);
 }
@@ -118,6 +121,11 @@ void session_end(struct core *core, struct session *session)
         NP_LIST_EACH(node, lists[i]) {
             task_destroy(core, NP_CONTAINER(node, struct task, node));
         }
+    }
+    /* Before the others, which would let them through to be scheduled. */
+    for (struct np_list *node; (node = np_list_front(&session->waiting)) != NULL;) {
+        core->stats.cancelled++;
+        task_destroy(core, NP_CONTAINER(node, struct task, node));
     }
     NP_LIST_EACH(queue_node, &session->queues) {
         struct queue *queue = NP_CONTAINER(queue_node, struct queue, node);
@@ -196,7 +204,7 @@ void session_review_pause(struct core *core, struct session *session)
         return;
     }
     if (is_paused) {
-        queues_pause(session);
+        queues_pause(&core->functions, session);
         np_list_push_back(&core->paused, &session->paused_node);
     } else {
         queues_resume(&core->functions, session);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "broker/core/core.h"
+#include "broker/core/lane.h"
 #include "broker/core/queue.h"
 #include "broker/core/task.h"
 #include "common/list.h"
@@ -59,6 +60,7 @@ struct session {
     struct np_list queues;         /* with queued tasks, highest priority first */
     struct np_list express_queues; /* one of many of them, in the same order: to find places from */
     struct np_table queue_table;
+    struct np_table lanes; /* by number */
     struct kind *kinds[SESSION_KINDS];
     unsigned next_kind;
     bool is_paused;             /* dispatches nothing: too many result bytes wait for acknowledgement */
@@ -66,6 +68,7 @@ struct session {
     uint64_t service;           /* nanoseconds of work given to it, or the share it forwent: least goes first */
 
     struct np_list recovering;  /* tasks by state ... */
+    struct np_list waiting;     /* queued ones that may not be scheduled yet */
     struct np_list undelivered; /* finished, not on their way */
     struct np_list sent;        /* finished, on their way */
     struct np_list unclaimed;   /* finished, not yet submitted again by the client */

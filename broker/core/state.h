@@ -4,6 +4,7 @@
 
 #include "broker/core/core.h"
 #include "broker/core/deadline.h"
+#include "broker/core/demand.h"
 #include "broker/core/fleet.h"
 #include "broker/core/function.h"
 #include "broker/core/outbox.h"
@@ -21,6 +22,7 @@
 struct core {
     struct core_config config; /* defaults filled in */
     struct core_output output;
+    int64_t now; /* of the event being handled */
     int64_t started_ns;
     int64_t recovery_end_ns; /* NP_NEVER once it is over */
     bool is_recovering;

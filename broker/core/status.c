@@ -6,7 +6,9 @@
 
 #include "broker/core/state.h"
 
-#define WAITING_TEXT_MAX (NP_NAME_MAX + 128)
+#define LABELS_TEXT_MAX 256
+#define WHY_TEXT_MAX (NP_NAME_MAX + LABELS_TEXT_MAX + 64)
+#define WAITING_TEXT_MAX NP_MESSAGE_MAX
 
 /* Rows and the pointers to them that a message wants, in one block each. */
 struct rows {
@@ -49,6 +51,8 @@ static bool fill_workers(const struct core *core, struct rows *rows)
         row->done = worker->done;
         row->failed = worker->failed;
         row->address = worker->peer->address;
+        row->n_labels = worker->fleet->labels.count;
+        row->labels = worker->fleet->labels.names;
         rows->worker_pointers[rows->worker_count++] = row;
     }
     return true;
@@ -85,45 +89,103 @@ static bool fill_clients(const struct core *core, struct rows *rows)
     return true;
 }
 
-static const char *why_waiting(const struct core *core, const struct function *function)
+static size_t members_of(const struct fleet_set *fleets)
 {
-    if (core->stats.workers == 0) {
-        return "no worker is connected";
+    size_t members = 0;
+    for (size_t i = 0; i < fleets->count; i++) {
+        members += fleets->items[i]->members;
     }
-    if (function->fleet_count == 0) {
-        return "no worker has it";
-    }
-    for (size_t i = 0; i < function->fleet_count; i++) {
-        const struct fleet *fleet = function->fleets[i];
-        NP_LIST_EACH(node, &core->workers) {
-            const struct worker *worker = NP_CONTAINER(node, struct worker, node);
-            if (worker->fleet == fleet && worker->state == WORKER_READY) {
-                return NULL;
+    return members;
+}
+
+static bool has_ready_worker(const struct core *core, const struct demand *demand)
+{
+    NP_LIST_EACH(node, &core->workers) {
+        const struct worker *worker = NP_CONTAINER(node, struct worker, node);
+        for (size_t i = 0; i < demand->fleets.count && worker->state == WORKER_READY; i++) {
+            if (worker->fleet == demand->fleets.items[i]) {
+                return true;
             }
         }
     }
-    return "no worker that has it is ready";
+    return false;
 }
 
-/* One line for each function that has queued tasks and no ready worker. */
-static bool fill_waiting(const struct core *core, struct rows *rows)
+/* Why no worker that is there can ever run a task of this demand. */
+static void print_unmet(const struct core *core, const struct demand *demand, char *out, size_t size)
 {
-    size_t count = capped(core->functions.by_hash.count);
-    rows->waiting = malloc((count + 1) * sizeof *rows->waiting);
-    rows->waiting_pointers = malloc((count + 1) * sizeof *rows->waiting_pointers);
+    const struct fleet_set *offering = &demand->function->fleets;
+    char labels[LABELS_TEXT_MAX] = "";
+    unsigned largest = 0;
+    for (size_t i = 0; i < offering->count; i++) {
+        if (labels_meet(&offering->items[i]->labels, &demand->labels) && offering->items[i]->slots > largest) {
+            largest = offering->items[i]->slots;
+        }
+    }
+    if (demand->labels.count > 0) {
+        labels_print(&demand->labels, labels, sizeof labels);
+    }
+    const char *noun = demand->labels.count == 1 ? "label" : "labels";
+    if (core->stats.workers == 0) {
+        snprintf(out, size, "no worker is connected");
+    } else if (offering->count == 0) {
+        snprintf(out, size, "no worker has it");
+    } else if (largest == 0) {
+        size_t members = members_of(offering);
+        snprintf(out, size, "no worker with %s %s (%zu %s %s)", noun, labels, members,
+                 members == 1 ? "worker has" : "workers have", demand->function->name);
+    } else if (demand->labels.count > 0) {
+        snprintf(out, size, "needs %u slots: the largest worker with %s %s has %u", demand->slots, noun, labels,
+                 largest);
+    } else {
+        snprintf(out, size, "needs %u slots: the largest worker has %u", demand->slots, largest);
+    }
+}
+
+static void add_line(struct rows *rows, const struct core *core, const struct session *session,
+                     const struct demand *demand, bool is_admin)
+{
+    char why[WHY_TEXT_MAX];
+    if (demand->fleets.count > 0) {
+        snprintf(why, sizeof why, "no worker that has it is ready");
+    } else {
+        print_unmet(core, demand, why, sizeof why);
+    }
+    char *text = rows->waiting[rows->waiting_count];
+    bool is_one = demand->counted == 1;
+    snprintf(text, WAITING_TEXT_MAX, "%s%s%llu %s of %s %s: %s", is_admin ? session->name : "", is_admin ? ": " : "",
+             (unsigned long long)demand->counted, is_one ? "task" : "tasks", demand->function->name,
+             is_one ? "waits" : "wait", why);
+    rows->waiting_pointers[rows->waiting_count++] = text;
+}
+
+/* One line for each demand that tasks of the client have and no ready worker meets. */
+static void fill_waiting_of(const struct core *core, struct rows *rows, const struct session *session, bool is_admin)
+{
+    NP_LIST_EACH(node, &session->queues) {
+        const struct queue *queue = NP_CONTAINER(node, struct queue, node);
+        queue->demand->counted += queue->count + queue->waiting;
+    }
+    NP_LIST_EACH(node, &session->queues) {
+        struct demand *demand = NP_CONTAINER(node, struct queue, node)->demand;
+        if (demand->counted > 0 && rows->waiting_count < NP_STATUS_ROWS_MAX && !has_ready_worker(core, demand)) {
+            add_line(rows, core, session, demand, is_admin);
+        }
+        demand->counted = 0;
+    }
+}
+
+static bool fill_waiting(const struct core *core, struct rows *rows, const struct session *only, bool is_admin)
+{
+    rows->waiting = malloc(NP_STATUS_ROWS_MAX * sizeof *rows->waiting);
+    rows->waiting_pointers = malloc(NP_STATUS_ROWS_MAX * sizeof *rows->waiting_pointers);
     if (rows->waiting == NULL || rows->waiting_pointers == NULL) {
         return false;
     }
-    size_t cursor = 0;
-    for (struct function *function; (function = np_table_next(&core->functions.by_hash, &cursor)) != NULL;) {
-        for (; function != NULL && rows->waiting_count < count; function = function->next) {
-            const char *why = function->queued > 0 ? why_waiting(core, function) : NULL;
-            if (why != NULL) {
-                char *text = rows->waiting[rows->waiting_count];
-                snprintf(text, WAITING_TEXT_MAX, "%s: %llu tasks queued, %s", function->name,
-                         (unsigned long long)function->queued, why);
-                rows->waiting_pointers[rows->waiting_count++] = text;
-            }
+    NP_LIST_EACH(node, &core->all_sessions) {
+        const struct session *session = NP_CONTAINER(node, struct session, node);
+        if (is_admin || session == only) {
+            fill_waiting_of(core, rows, session, is_admin);
         }
     }
     return true;
@@ -143,7 +205,8 @@ void status_send(struct core *core, struct peer *peer, int64_t now)
 {
     struct rows rows = {0};
     bool is_admin = peer->role == NP__ROLE__ADMIN;
-    if (!fill_workers(core, &rows) || (is_admin && !fill_clients(core, &rows)) || !fill_waiting(core, &rows)) {
+    if (!fill_workers(core, &rows) || (is_admin && !fill_clients(core, &rows)) ||
+        !fill_waiting(core, &rows, peer->session, is_admin)) {
         peer_close(core, peer, NETPOOL_NO_MEMORY, "no memory for a status");
         free_rows(&rows);
         return;

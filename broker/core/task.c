@@ -8,6 +8,8 @@
 #include "broker/core/record.h"
 #include "broker/core/state.h"
 
+#define RETRY_DELAY_MAX_MS 60000
+
 static const uint8_t rules[TASK_STATES][TASK_EVENTS] = {
     [TASK_RECOVERING] = {[TASK_ASSIGN] = TASK_NEVER,
                          [TASK_RESULT] = TASK_DROPPED,
@@ -115,6 +117,57 @@ static bool leads_to(enum task_rule rule, enum task_state next)
     return false;
 }
 
+static bool must_wait(const struct task *task)
+{
+    return task->extra != NULL && (task->extra->retry_ns != NP_NEVER || !lane_admits(task));
+}
+
+static void enqueue(struct core *core, struct task *task)
+{
+    task->is_waiting = must_wait(task);
+    if (task->is_waiting) {
+        queue_wait(task->kind->queue, task);
+    } else {
+        session_wake(core, task->session);
+        queue_insert(&core->functions, task->kind->queue, task);
+    }
+}
+
+static void dequeue(struct core *core, struct task *task)
+{
+    if (task->is_waiting) {
+        queue_wait_over(task->kind->queue, task);
+    } else {
+        queue_remove(&core->functions, task->kind->queue, task);
+    }
+    task->is_waiting = false;
+}
+
+/* A queued task for which something has changed. */
+static void review(struct core *core, struct task *task)
+{
+    if (task->is_waiting != must_wait(task)) {
+        dequeue(core, task);
+        enqueue(core, task);
+    }
+}
+
+void task_review_lane(struct core *core, struct lane *lane)
+{
+    struct task *first = lane_first(lane);
+    if (first->state == TASK_QUEUED) {
+        review(core, first);
+    }
+}
+
+static void leave_lane(struct core *core, struct task *task)
+{
+    struct lane *lane = lane_leave(task);
+    if (lane != NULL) {
+        task_review_lane(core, lane);
+    }
+}
+
 static void enter(struct core *core, struct task *task, enum task_state state, struct worker *worker)
 {
     struct session *session = task->session;
@@ -126,8 +179,7 @@ static void enter(struct core *core, struct task *task, enum task_state state, s
         core->stats.queued++;
         break;
     case TASK_QUEUED:
-        session_wake(core, session);
-        queue_insert(&core->functions, task->kind->queue, task);
+        enqueue(core, task);
         session->queued++;
         core->stats.queued++;
         break;
@@ -147,6 +199,13 @@ static void enter(struct core *core, struct task *task, enum task_state state, s
         core_touch_session(core, session);
         break;
     }
+    struct lane *lane = lane_of(task);
+    if (lane != NULL && state == TASK_FINISHED) {
+        leave_lane(core, task);
+    } else if (lane != NULL) {
+        lane->leased = state == TASK_LEASED ? task : lane->leased;
+        task_review_lane(core, lane);
+    }
 }
 
 static void leave(struct core *core, struct task *task, enum task_state next)
@@ -159,7 +218,8 @@ static void leave(struct core *core, struct task *task, enum task_state next)
         core->stats.queued--;
         break;
     case TASK_QUEUED:
-        queue_remove(task->kind->queue, task);
+        dequeue(core, task);
+        deadline_undelay(&core->deadlines, task);
         session->queued--;
         core->stats.queued--;
         break;
@@ -172,6 +232,9 @@ static void leave(struct core *core, struct task *task, enum task_state next)
     case TASK_CANCELLING:
         if (next == TASK_QUEUED) {
             task->worker->held_bytes -= task->size; /* otherwise task_drop_data has done it */
+        }
+        if (lane_of(task) != NULL && lane_of(task)->leased == task) {
+            lane_of(task)->leased = NULL;
         }
         worker_let_go(core, task->worker, task);
         session->running--;
@@ -200,6 +263,32 @@ void task_move(struct core *core, struct task *task, enum task_event event, enum
         task->origin = NULL;
     }
     enter(core, task, next, worker);
+}
+
+static int64_t retry_delay_ns(const struct task *task)
+{
+    uint64_t delay_ms = task->kind->retry_delay_ms;
+    for (unsigned attempt = 1; attempt < task->attempt && delay_ms < RETRY_DELAY_MAX_MS; attempt++) {
+        delay_ms *= 2;
+    }
+    return (int64_t)(delay_ms < RETRY_DELAY_MAX_MS ? delay_ms : RETRY_DELAY_MAX_MS) * NP_NS_PER_MS;
+}
+
+void task_retry(struct core *core, struct task *task, enum task_event event)
+{
+    if (task->kind->retry_delay_ms > 0) {
+        /* Without memory for the timer it runs again at once. */
+        netpool_status status = deadline_delay(&core->deadlines, task, core->now + retry_delay_ns(task));
+        (void)status;
+    }
+    task_move(core, task, event, TASK_QUEUED, NULL);
+}
+
+void task_retry_due(struct core *core, struct task *task)
+{
+    assert(task->state == TASK_QUEUED && task->is_waiting);
+    deadline_undelay(&core->deadlines, task);
+    review(core, task);
 }
 
 void task_finish(struct core *core, struct task *task, enum task_event event, netpool_status status)
@@ -284,7 +373,10 @@ struct task_extra *task_need_extra(struct task *task)
     if (task->extra == NULL) {
         task->extra = calloc(1, sizeof *task->extra);
         if (task->extra != NULL) {
+            task->extra->task = task;
             task->extra->deadline_index = TASK_NO_DEADLINE;
+            task->extra->expiry_ns = NP_NEVER;
+            task->extra->retry_ns = NP_NEVER;
             task->extra->last_loss = UINT32_MAX;
         }
     }
@@ -301,6 +393,9 @@ void task_destroy(struct core *core, struct task *task)
     record_drop(core, task);
     task_drop_data(core, task);
     leave(core, task, TASK_FINISHED);
+    if (lane_of(task) != NULL) {
+        leave_lane(core, task);
+    }
     if (task->state == TASK_FINISHED && task->origin != NULL) {
         origin_release(task->origin);
     }

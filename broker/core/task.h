@@ -13,6 +13,7 @@
 
 struct core;
 struct kind;
+struct lane;
 struct origin;
 struct session;
 struct worker;
@@ -56,17 +57,21 @@ const char *task_rule_text(enum task_rule rule);    /* as PROTOCOL.md fills its 
 
 /* What few tasks need. */
 struct task_extra {
-    uint8_t *record;       /* Np__Failure in wire format, grown by appending: attempts first, the failure last */
-    uint32_t record_size;  /* bytes */
-    uint32_t last_loss;    /* where in `record` the newest attempt begins, if that was a loss; else UINT32_MAX */
-    size_t deadline_index; /* in core.deadlines, or TASK_NO_DEADLINE */
-    int64_t deadline_ns;   /* when it expires */
-    uint64_t held_epoch;   /* of an adopted lease: the epoch that its worker knows it by; else 0 */
+    uint8_t *record;          /* Np__Failure in wire format, grown by appending: attempts first, the failure last */
+    uint32_t record_size;     /* bytes */
+    uint32_t last_loss;       /* where in `record` the newest attempt begins, if that was a loss; else UINT32_MAX */
+    size_t deadline_index;    /* in core.deadlines, or TASK_NO_DEADLINE */
+    int64_t expiry_ns;        /* NP_NEVER: does not expire */
+    int64_t retry_ns;         /* queued: when it may run again; NP_NEVER: now */
+    struct task *task;        /* whose extra this is */
+    struct lane *lane;        /* NULL: of none */
+    struct np_list lane_node; /* in lane.members */
+    uint64_t held_epoch;      /* of an adopted lease: the epoch that its worker knows it by; else 0 */
 };
 
 struct task {
-    struct np_list node; /* recovering: session.recovering; queued: its queue; leased, cancelling: worker.leases;
-                            finished: session.undelivered, .sent or .unclaimed */
+    struct np_list node; /* recovering: session.recovering; queued: its queue, or session.waiting; leased, cancelling:
+                            worker.leases; finished: session.undelivered, .sent or .unclaimed */
     uint64_t seq;
     struct session *session;
     struct kind *kind; /* NULL: a worker holds it, and its client has not submitted it again yet */
@@ -91,6 +96,7 @@ struct task {
     uint8_t attempt;          /* assignments that count, so far */
     bool is_expired : 1;      /* cancelling because of its expiry */
     bool is_sent : 1;         /* finished: in session.sent */
+    bool is_waiting : 1;      /* queued: for its lane, or for the time of its next attempt */
     uint8_t inlined[];
 };
 
@@ -106,6 +112,15 @@ void task_begin(struct core *core, struct task *task, enum task_state state, str
  * holder. The pair must be in the table. */
 void task_move(struct core *core, struct task *task, enum task_event event, enum task_state next,
                struct worker *worker);
+
+/* To QUEUED, for another attempt when the kind's delay is over. */
+void task_retry(struct core *core, struct task *task, enum task_event event);
+
+/* The time of its next attempt has come. */
+void task_retry_due(struct core *core, struct task *task);
+
+/* The lane of a task that has just joined it with a lease, or left: another one may run, or must not. */
+void task_review_lane(struct core *core, struct lane *lane);
 
 /* To FINISHED with a status and no result. */
 void task_finish(struct core *core, struct task *task, enum task_event event, netpool_status status);

@@ -27,12 +27,23 @@ const char *worker_state_name(enum worker_state state)
     return names[state];
 }
 
+bool worker_has_room(const struct worker *worker)
+{
+    return worker->state == WORKER_READY && !worker->is_blocked && worker->reserved_for == NULL &&
+           (worker->held_wide == 0 || worker_has_slots(worker, 1)) &&
+           worker->held_units < (uint64_t)worker->slots * FUNCTION_SLOT_UNITS;
+}
+
+bool worker_is_hungry(const struct worker *worker)
+{
+    return worker->state == WORKER_READY && worker->reserved_for == NULL && worker_has_slots(worker, 1);
+}
+
 /* Brings heap and lists in line with what the worker holds. */
 static void update_load(struct core *core, struct worker *worker)
 {
     bool is_ready = worker->state == WORKER_READY;
-    bool has_room =
-        is_ready && !worker->is_blocked && worker->held_units < (uint64_t)worker->slots * FUNCTION_SLOT_UNITS;
+    bool has_room = worker_has_room(worker);
     bool in_heap = worker->heap_index != WORKER_NOT_IN_HEAP;
     if (has_room && in_heap) {
         fleet_heap_update(worker->fleet, worker);
@@ -41,7 +52,7 @@ static void update_load(struct core *core, struct worker *worker)
     } else if (in_heap) {
         fleet_heap_remove(worker->fleet, worker);
     }
-    bool is_hungry = is_ready && worker->held < worker->slots;
+    bool is_hungry = worker_is_hungry(worker);
     if (is_hungry != !np_list_is_empty(&worker->hungry_node)) {
         if (is_hungry) {
             np_list_push_back(&core->hungry, &worker->hungry_node);
@@ -70,6 +81,9 @@ static void set_state(struct core *core, struct worker *worker, enum worker_stat
         core->ready_workers--;
     }
     worker->state = state;
+    if (worker->reserved_for != NULL) {
+        demand_unreserve(core, worker->reserved_for);
+    }
     if (state == WORKER_READY) {
         core->ready_workers++;
     }
@@ -109,8 +123,9 @@ struct worker *worker_new(struct core *core, struct peer *peer, const Np__Hello 
     struct worker *worker = calloc(1, sizeof *worker);
     struct origin *origin = origin_new(peer);
     struct fleet *fleet = NULL;
+    unsigned slots = hello->slots == 0 ? 1 : hello->slots > NP_SLOTS_MAX ? NP_SLOTS_MAX : hello->slots;
     if (worker != NULL && origin != NULL) {
-        fleet = fleet_join(&core->fleets, &core->functions, hello->functions, hello->n_functions);
+        fleet = fleet_join(&core->fleets, &core->functions, hello, slots);
     }
     if (fleet == NULL) {
         free(worker);
@@ -122,7 +137,7 @@ struct worker *worker_new(struct core *core, struct peer *peer, const Np__Hello 
     worker->origin = origin;
     worker->state = WORKER_JOINING;
     memcpy(worker->id, hello->session.data, NP_SESSION_SIZE);
-    worker->slots = hello->slots == 0 ? 1 : hello->slots > NP_SLOTS_MAX ? NP_SLOTS_MAX : hello->slots;
+    worker->slots = slots;
     worker->window_bytes = hello->window_bytes;
     worker->heap_index = WORKER_NOT_IN_HEAP;
     worker->credit_bytes = core->config.max_payload + WORKER_CREDIT_SLACK;
@@ -151,14 +166,31 @@ void worker_end(struct core *core, struct worker *worker, bool orderly, int64_t 
     free(worker);
 }
 
+/* What a task takes up of its worker; what nobody has submitted yet counts as one slot of unknown work. */
+static void count_in(struct worker *worker, struct task *task)
+{
+    uint64_t slots = task->kind != NULL ? task->kind->queue->demand->slots : 1;
+    task->units = task->kind != NULL ? task->kind->queue->demand->function->units : FUNCTION_SLOT_UNITS;
+    worker->held_units += task->units * slots;
+    worker->held_slots += slots;
+    worker->held_wide += slots > 1;
+}
+
+static void count_out(struct worker *worker, const struct task *task)
+{
+    uint64_t slots = task->kind != NULL ? task->kind->queue->demand->slots : 1;
+    worker->held_units -= task->units * slots;
+    worker->held_slots -= slots;
+    worker->held_wide -= slots > 1;
+}
+
 void worker_hold(struct core *core, struct worker *worker, struct task *task)
 {
     task->worker = worker;
-    task->units = task->kind != NULL ? task->kind->queue->function->units : FUNCTION_SLOT_UNITS;
     np_list_push_back(&worker->leases, &task->node);
     worker->held++;
-    worker->held_units += task->units;
     worker->held_bytes += task->size;
+    count_in(worker, task);
     update_load(core, worker);
 }
 
@@ -167,8 +199,22 @@ void worker_let_go(struct core *core, struct worker *worker, struct task *task)
     assert(worker->unsent == NULL && worker->held > 0);
     np_list_remove(&task->node);
     worker->held--;
-    worker->held_units -= task->units;
+    count_out(worker, task);
     worker->is_blocked = false;
+    update_load(core, worker);
+}
+
+void worker_claimed(struct core *core, struct worker *worker, struct task *task, struct kind *kind)
+{
+    count_out(worker, task);
+    task->kind = kind;
+    count_in(worker, task);
+    update_load(core, worker);
+}
+
+void worker_reserve(struct core *core, struct worker *worker, struct demand *demand)
+{
+    worker->reserved_for = demand;
     update_load(core, worker);
 }
 

@@ -14,7 +14,9 @@
 #include "common/list.h"
 
 struct core;
+struct demand;
 struct fleet;
+struct kind;
 struct peer;
 struct task;
 
@@ -54,12 +56,15 @@ struct worker {
     uint64_t window_bytes;
     size_t heap_index; /* in fleet.heap, or WORKER_NOT_IN_HEAP */
 
-    struct np_list leases; /* of tasks, in order of assignment */
-    uint64_t held;         /* their number */
-    uint64_t held_units;   /* their estimated work */
-    uint64_t held_bytes;   /* their payloads */
-    struct task *unsent;   /* first lease that is not on its way yet, or NULL */
-    bool is_blocked;       /* the next payload did not fit its window: waits for room */
+    struct np_list leases;       /* of tasks, in order of assignment */
+    uint64_t held;               /* their number */
+    uint64_t held_units;         /* their estimated work */
+    uint64_t held_bytes;         /* their payloads */
+    uint64_t held_slots;         /* that they take up */
+    uint64_t held_wide;          /* those of more than one slot: while there are any, nothing waits in line here */
+    struct demand *reserved_for; /* is given nothing else; NULL: none */
+    struct task *unsent;         /* first lease that is not on its way yet, or NULL */
+    bool is_blocked;             /* the next payload did not fit its window: waits for room */
 
     struct np_list hungry_node;  /* in core.hungry while ready with a free slot */
     struct np_list surplus_node; /* in core.surplus while it holds more than its slots and may be asked */
@@ -85,6 +90,23 @@ static inline bool worker_is_less_loaded(const struct worker *a, const struct wo
     return a->held_units * b->slots < b->held_units * a->slots;
 }
 
+/* Could so many more run at once with what it holds? */
+static inline bool worker_has_slots(const struct worker *worker, uint64_t slots)
+{
+    return worker->held_slots + slots <= worker->slots;
+}
+
+/* Negative when it holds more than it can run. */
+static inline int64_t worker_free_slots(const struct worker *worker)
+{
+    return (int64_t)worker->slots - (int64_t)worker->held_slots;
+}
+
+/* May it be given a task of one slot? Then it is in its fleet's heap. */
+bool worker_has_room(const struct worker *worker);
+/* Has it a slot that nothing runs in? Then it is in core.hungry. */
+bool worker_is_hungry(const struct worker *worker);
+
 /* A worker that has said a correct HELLO. NULL when out of memory. */
 struct worker *worker_new(struct core *core, struct peer *peer, const Np__Hello *hello);
 
@@ -97,6 +119,12 @@ bool worker_handle(struct core *core, struct worker *worker, enum worker_event e
 /* The lease begins and ends; called by task_move. */
 void worker_hold(struct core *core, struct worker *worker, struct task *task);
 void worker_let_go(struct core *core, struct worker *worker, struct task *task);
+
+/* A lease whose task is of a kind from now on: its client has submitted it again. */
+void worker_claimed(struct core *core, struct worker *worker, struct task *task, struct kind *kind);
+
+/* Nothing but tasks of this demand from now on; NULL: anything again. Called by demand_reserve and its opposite. */
+void worker_reserve(struct core *core, struct worker *worker, struct demand *demand);
 
 /* The answer to its Withdraw is complete. */
 void worker_withdrawal_done(struct core *core, struct worker *worker);
