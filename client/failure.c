@@ -1,5 +1,6 @@
 #include "client/failure.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,20 @@ static void copy_line(char *out, size_t size, const char *text)
 {
     (void)np_text_copy(out, size, text);
     np_text_clean(out);
+}
+
+/* Line ends stay: a stack has one frame a line. */
+static void copy_lines(char *out, size_t size, const char *text)
+{
+    (void)np_text_copy(out, size, text);
+    for (char *line = out; *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+        bool is_last = line[length] == '\0';
+        line[length] = '\0';
+        np_text_clean(line);
+        line[length] = is_last ? '\0' : '\n';
+        line += length + (is_last ? 0 : 1);
+    }
 }
 
 static void fill_record(netpool_attempt_record *out, const Np__Attempt *attempt)
@@ -29,10 +44,11 @@ static void fill_record(netpool_attempt_record *out, const Np__Attempt *attempt)
 static void fill_from_broker(netpool_failure *out, uint64_t first_item, const Np__Failure *failure)
 {
     out->item = first_item + failure->item;
+    out->started = failure->started;
     out->signal = (int)failure->signal;
     out->exit_code = (int)failure->exit_code;
     copy_line(out->message, sizeof out->message, failure->message);
-    (void)np_text_copy(out->stack, sizeof out->stack, failure->stack);
+    copy_lines(out->stack, sizeof out->stack, failure->stack);
     size_t output = failure->error_output.len;
     if (output > sizeof out->error_output - 1) {
         output = sizeof out->error_output - 1;
@@ -49,6 +65,30 @@ static void fill_from_broker(netpool_failure *out, uint64_t first_item, const Np
     }
 }
 
+/* Words for an end that came without any of its own: from a broker or worker that had none, or a function that was
+ * told to stop because of its task's deadline and knows only that. */
+static void explain(netpool_failure *out, const struct np_task_kind *kind)
+{
+    if (out->status == NETPOOL_NO_SUCH_FUNCTION) {
+        (void)snprintf(out->message, sizeof out->message, "no worker has a function '%s'", kind->function);
+    } else if (out->status == NETPOOL_DEADLINE && kind->expiry_ms > 0 && kind->timeout_ms == 0) {
+        (void)snprintf(out->message, sizeof out->message, "not finished within %llu ms of its submission (expiry_ms)",
+                       (unsigned long long)kind->expiry_ms);
+    } else if (out->status == NETPOOL_DEADLINE && kind->timeout_ms > 0 && kind->expiry_ms == 0) {
+        (void)snprintf(out->message, sizeof out->message, "stopped after %llu ms (timeout_ms)",
+                       (unsigned long long)kind->timeout_ms);
+    } else {
+        (void)snprintf(out->message, sizeof out->message, "%s", netpool_status_text(out->status));
+    }
+}
+
+static bool is_bare(const netpool_failure *failure)
+{
+    return failure->message[0] == '\0' || strcmp(failure->message, netpool_status_text(failure->status)) == 0 ||
+           (failure->status == NETPOOL_DEADLINE &&
+            strcmp(failure->message, netpool_status_text(NETPOOL_CANCELLED)) == 0);
+}
+
 void failure_fill(netpool_failure *out, const struct np_task_kind *kind, uint64_t first_item,
                   const struct np_outcome *outcome)
 {
@@ -62,11 +102,8 @@ void failure_fill(netpool_failure *out, const struct np_task_kind *kind, uint64_
     } else if (outcome->reason != NULL) {
         copy_line(out->message, sizeof out->message, outcome->reason);
     }
-    bool is_bare = out->message[0] == '\0' || strcmp(out->message, netpool_status_text(outcome->status)) == 0;
-    if (is_bare && outcome->status == NETPOOL_NO_SUCH_FUNCTION) {
-        (void)snprintf(out->message, sizeof out->message, "no worker has a function '%s'", kind->function);
-    } else if (is_bare) {
-        (void)snprintf(out->message, sizeof out->message, "%s", netpool_status_text(outcome->status));
+    if (is_bare(out)) {
+        explain(out, kind);
     }
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/last_error.h"
 #include "client/pool.h"
 #include "common/clock.h"
 #include "common/error.h"
@@ -181,13 +182,10 @@ static netpool_status wait_for_answer(struct info_request *request, int timeout_
     return NETPOOL_OK;
 }
 
-netpool_status netpool_get_info(netpool *pool, netpool_info **out, int timeout_ms, netpool_error *error)
+static netpool_status get_info(netpool *pool, netpool_info **out, int timeout_ms, netpool_error *error)
 {
-    if (error != NULL) {
-        *error = (netpool_error){0};
-    }
     if (out == NULL) {
-        return np_error_set(error, NETPOOL_INVALID, "netpool_get_info: out is NULL");
+        return np_error_set(error, NETPOOL_INVALID, "out is NULL");
     }
     *out = NULL;
     netpool_status status = pool_check(pool, error);
@@ -211,6 +209,14 @@ netpool_status netpool_get_info(netpool *pool, netpool_info **out, int timeout_m
     release(request);
     pool_release(pool);
     return status;
+}
+
+netpool_status netpool_get_info(netpool *pool, netpool_info **out, int timeout_ms, netpool_error *error)
+{
+    netpool_error own;
+    error = error != NULL ? error : &own;
+    *error = (netpool_error){0};
+    return last_error_from(get_info(pool, out, timeout_ms, error), __func__, error);
 }
 
 void netpool_info_free(netpool_info **info_at)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/last_error.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/random.h"
@@ -159,13 +160,10 @@ static netpool_status start(struct netpool *pool, netpool_error *error)
     return status == NETPOOL_OK ? engine_start(pool->engine, error) : status;
 }
 
-netpool_status netpool_open(netpool **out, const char *url, const netpool_options *options, netpool_error *error)
+static netpool_status open_pool(netpool **out, const char *url, const netpool_options *options, netpool_error *error)
 {
-    if (error != NULL) {
-        *error = (netpool_error){0};
-    }
     if (out == NULL) {
-        return np_error_set(error, NETPOOL_INVALID, "netpool_open: out is NULL");
+        return np_error_set(error, NETPOOL_INVALID, "out is NULL");
     }
     *out = NULL;
     struct netpool *pool = calloc(1, sizeof *pool);
@@ -192,6 +190,14 @@ netpool_status netpool_open(netpool **out, const char *url, const netpool_option
     }
     *out = pool;
     return NETPOOL_OK;
+}
+
+netpool_status netpool_open(netpool **out, const char *url, const netpool_options *options, netpool_error *error)
+{
+    netpool_error own;
+    error = error != NULL ? error : &own;
+    *error = (netpool_error){0};
+    return last_error_from(open_pool(out, url, options, error), __func__, error);
 }
 
 static void close_pool(netpool **pool_at, bool cancel)

@@ -20,6 +20,8 @@ void *reply_take_bytes(const struct np_outcome *outcome)
 void reply_keep(struct reply *reply, struct netpool *pool, const struct np_task *task,
                 const struct np_outcome *outcome)
 {
+    uint64_t total_ns = (uint64_t)(outcome->now - task->submitted);
+    uint64_t known_ns = outcome->queue_ns + outcome->compute_ns;
     reply->result = (netpool_result){.status = outcome->status,
                                      .data = reply->bytes,
                                      .attempt = outcome->attempt,
@@ -28,7 +30,9 @@ void reply_keep(struct reply *reply, struct netpool *pool, const struct np_task 
                                      .host = pool_host_name(pool, outcome->host),
                                      .queue_ns = outcome->queue_ns,
                                      .compute_ns = outcome->compute_ns,
-                                     .total_ns = (uint64_t)(outcome->now - task->submitted)};
+                                     /* The known part is measured by other clocks, and may come out longer. */
+                                     .transfer_ns = known_ns < total_ns ? total_ns - known_ns : 0,
+                                     .total_ns = total_ns};
     if (outcome->status != NETPOOL_OK) {
         reply->failure = failure_new(task->kind, 0, outcome);
         reply->result.failure = reply->failure;
