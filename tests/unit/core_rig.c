@@ -129,22 +129,50 @@ uint64_t rig_client(struct rig *rig, uint8_t id, bool resume)
     return peer;
 }
 
-uint64_t rig_joining_worker(struct rig *rig, uint8_t id, unsigned slots, const char *functions)
+/* Cuts the text at its spaces. Returns the number of words. */
+static size_t split(char *text, char **words, size_t most)
+{
+    size_t count = 0;
+    char *save = NULL;
+    for (char *word = strtok_r(text, " ", &save); word != NULL; word = strtok_r(NULL, " ", &save)) {
+        assert_true(count < most);
+        words[count++] = word;
+    }
+    return count;
+}
+
+static uint64_t hello_worker(struct rig *rig, uint8_t id, unsigned slots, const char *functions, const char *labels)
 {
     char text[256];
+    char label_text[256];
     char *names[16];
-    snprintf(text, sizeof text, "%s", functions);
-    Np__Hello hello = rig_hello_of(NP__ROLE__WORKER, id);
-    for (char *save = NULL, *name = strtok_r(text, " ", &save); name != NULL; name = strtok_r(NULL, " ", &save)) {
-        names[hello.n_functions++] = name;
-    }
+    char *label_names[16];
     char own_name[16];
+    snprintf(text, sizeof text, "%s", functions);
+    snprintf(label_text, sizeof label_text, "%s", labels);
     snprintf(own_name, sizeof own_name, "worker-%u", id);
+    Np__Hello hello = rig_hello_of(NP__ROLE__WORKER, id);
+    hello.n_functions = split(text, names, 16);
+    hello.n_labels = split(label_text, label_names, 16);
     hello.name = own_name;
     hello.functions = names;
+    hello.labels = label_names;
     hello.slots = slots;
     hello.window_bytes = 1 << 20;
     uint64_t peer = rig_hello(rig, &hello, NP__ROLE__NONE, "");
+    rig_flush(rig);
+    return peer;
+}
+
+uint64_t rig_joining_worker(struct rig *rig, uint8_t id, unsigned slots, const char *functions)
+{
+    return hello_worker(rig, id, slots, functions, "");
+}
+
+uint64_t rig_labelled_worker(struct rig *rig, uint8_t id, unsigned slots, const char *functions, const char *labels)
+{
+    uint64_t peer = hello_worker(rig, id, slots, functions, labels);
+    rig_say(rig, peer, NP__ENVELOPE__KIND_READY);
     rig_flush(rig);
     return peer;
 }
@@ -162,11 +190,13 @@ void rig_submit(struct rig *rig, uint64_t client, struct rig_task task)
     assert_true(task.count <= NP_BATCH_TASKS_MAX);
     uint64_t *seqs = calloc(task.count, sizeof *seqs);
     uint32_t *sizes = calloc(task.count, sizeof *sizes);
+    uint64_t *lanes = calloc(task.count, sizeof *lanes);
     uint8_t *body = calloc(1, task.count * task.size + 1);
-    assert_true(seqs != NULL && sizes != NULL && body != NULL);
+    assert_true(seqs != NULL && sizes != NULL && lanes != NULL && body != NULL);
     for (uint64_t i = 0; i < task.count; i++) {
         seqs[i] = task.first + i;
         sizes[i] = task.size;
+        lanes[i] = task.lane;
         memset(body + i * task.size, (int)(task.first + i), task.size);
     }
     Np__Submit submit = NP__SUBMIT__INIT;
@@ -179,12 +209,23 @@ void rig_submit(struct rig *rig, uint64_t client, struct rig_task task)
     submit.expiry_ms = task.expiry_ms;
     submit.at_most_once = task.at_most_once;
     submit.resumed = task.resumed;
+    submit.n_lanes = task.lane != 0 ? task.count : 0;
+    submit.lanes = lanes;
+    char text[256];
+    char *labels[16];
+    snprintf(text, sizeof text, "%s", task.labels != NULL ? task.labels : "");
+    submit.n_labels = split(text, labels, 16);
+    submit.labels = labels;
+    submit.slots = task.slots;
+    submit.retry_delay_ms = task.retry_delay_ms;
+    submit.retry_failures = task.retry_failures;
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_SUBMIT;
     envelope.submit = &submit;
     rig_give(rig, client, &envelope, body, task.count * task.size);
     free(seqs);
     free(sizes);
+    free(lanes);
     free(body);
 }
 

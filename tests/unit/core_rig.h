@@ -53,6 +53,8 @@ uint64_t rig_hello(struct rig *rig, const Np__Hello *hello, Np__Role vouched, co
 uint64_t rig_client(struct rig *rig, uint8_t id, bool resume);
 /* A worker with the functions (space-separated) that is Ready; flushed. */
 uint64_t rig_worker(struct rig *rig, uint8_t id, unsigned slots, const char *functions);
+/* The same with labels (space-separated). */
+uint64_t rig_labelled_worker(struct rig *rig, uint8_t id, unsigned slots, const char *functions, const char *labels);
 /* The same before Held and Ready. */
 uint64_t rig_joining_worker(struct rig *rig, uint8_t id, unsigned slots, const char *functions);
 Np__Hello rig_hello_of(Np__Role role, uint8_t id);
@@ -68,6 +70,11 @@ struct rig_task {
     uint64_t expiry_ms;
     bool at_most_once, resumed;
     uint32_t size; /* of each payload */
+    uint64_t lane;
+    const char *labels; /* space-separated */
+    unsigned slots;
+    uint32_t retry_delay_ms;
+    bool retry_failures;
 };
 void rig_submit(struct rig *rig, uint64_t client, struct rig_task task);
 void rig_cancel(struct rig *rig, uint64_t client, uint64_t seq);
