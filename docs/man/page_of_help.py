@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes a man page of what a program prints for --help, so that the two cannot differ.
 
-    page_of_help.py NAME SECTION DATE TITLE COMMAND...   the page on standard output
+    page_of_help.py PAGE NAME SECTION DATE TITLE COMMAND...   writes the file PAGE
 
 COMMAND... is run with --help. A line at the margin is a heading when what follows it is indented, and else text. An indented line of `term`, two spaces or more, and text is an item of a list, its text going on in the lines that
 are indented further; a term may stand alone on its line. What is indented otherwise is kept as it is.
@@ -114,10 +114,10 @@ def body_of(help_text, name, title):
 
 
 def main():
-    name, section, date, title, *command = sys.argv[1:]
+    path, name, section, date, title, *command = sys.argv[1:]
     said = subprocess.run([*command, "--help"], stdout=subprocess.PIPE, check=True, encoding="utf-8").stdout
-    print(f'.TH "{name.upper()}" {section} {date} netpool "netpool"')
-    print(body_of(said, name, title))
+    with open(path, "w", encoding="utf-8") as page:
+        page.write(f'.TH "{name.upper()}" {section} {date} netpool "netpool"\n{body_of(said, name, title)}\n')
 
 
 if __name__ == "__main__":
