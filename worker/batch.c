@@ -42,12 +42,33 @@ struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t fun
     return batch;
 }
 
+struct task *batch_new_initializer(struct preparation *preparation, int64_t now)
+{
+    struct batch *batch = fatal_if_null(calloc(1, sizeof *batch + sizeof(struct task)));
+    memcpy(batch->session, preparation->session, NP_SESSION_SIZE);
+    (void)np_text_copy(batch->function_name, sizeof batch->function_name, preparation->initializer);
+    batch->function = preparation->function;
+    batch->arrived_at = now;
+    batch->preparation = preparation;
+    batch->is_initializer = true;
+    batch->live = batch->count = 1;
+    preparation_use(preparation);
+    batch->tasks[0] = (struct task){.batch = batch,
+                                    .payload = preparation->input,
+                                    .size = (uint32_t)preparation->input_size,
+                                    .attempt = 1,
+                                    .estimate_ns = UINT32_MAX}; /* nothing is fed behind it */
+    np_list_init(&batch->tasks[0].node);
+    return &batch->tasks[0];
+}
+
 void batch_release(struct task *task)
 {
     struct batch *batch = task->batch;
     assert(np_list_is_empty(&task->node) && batch->live > 0);
     batch->live--;
     if (batch->live == 0) {
+        preparation_release(batch->preparation);
         free(batch->body);
         free(batch);
     }

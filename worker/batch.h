@@ -9,6 +9,7 @@
 #include "common/list.h"
 #include "proto/limits.h"
 #include "proto/message.h"
+#include "worker/preparation.h"
 
 #define TASK_NO_FUNCTION UINT32_MAX
 
@@ -29,6 +30,8 @@ struct batch {
     uint8_t session[NP_SESSION_SIZE]; /* of the client */
     uint64_t epoch;                   /* of the leases */
     uint32_t function;                /* index, or TASK_NO_FUNCTION */
+    struct preparation *preparation;  /* for its tasks; NULL: none */
+    bool is_initializer;              /* its one task is the preparation's initializer and nobody else's business */
     uint32_t item_in_size;
     uint32_t item_out_size;
     int64_t timeout_ns; /* 0 = none */
@@ -42,6 +45,9 @@ struct batch {
 
 /* From a checked Assign message, whose body is taken. Ends the process when out of memory. */
 struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t function, int64_t now);
+
+/* One task that calls the preparation's initializer. */
+struct task *batch_new_initializer(struct preparation *preparation, int64_t now);
 
 /* The task is done with; the last one frees the batch. It must be in no list. */
 void batch_release(struct task *task);

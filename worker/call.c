@@ -193,6 +193,8 @@ netpool_status call_run(const struct call_request *request, struct call_state *s
     atomic_store_explicit(&state->done, 0, memory_order_relaxed);
     atomic_store_explicit(&state->total, 0, memory_order_relaxed);
     netpool_status status = request->item_in_size > 0 ? run_block(&call) : run_single(&call);
+    atomic_store_explicit(&state->done, 0, memory_order_relaxed); /* or they might be taken for the next call's */
+    atomic_store_explicit(&state->total, 0, memory_order_relaxed);
     if (status != NETPOOL_OK) {
         *failed_item = call.item;
     }

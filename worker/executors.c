@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "worker/fatal.h"
+#include "worker/slot_prepare.h"
 #include "worker/slot_results.h"
 
 #define AHEAD_NS (200 * NP_NS_PER_US)     /* work an executor is given ahead */
@@ -36,7 +37,9 @@ netpool_status executors_init(struct executors *executors, const struct executor
         .deadline = 0,
         .balance_at = NP_NEVER,
         .look_at = NP_NEVER,
+        .progress_at = NP_NEVER,
         .max_payload = options->max_payload,
+        .max_tasks = options->max_tasks,
         .cancel_grace_ns = options->cancel_grace_ns,
         .forward_fd = options->forward_fd,
         .slots = fatal_if_null(calloc(options->slots, sizeof(struct slot))),
@@ -44,6 +47,7 @@ netpool_status executors_init(struct executors *executors, const struct executor
     };
     np_list_init(&executors->queue);
     np_list_init(&executors->ready);
+    preparations_init(&executors->preparations, options->slots);
     memory_killer_init(&executors->memory_killer);
     for (unsigned i = 0; i < options->slots; i++) {
         slot_init(&executors->slots[i], executors, i);
@@ -56,7 +60,7 @@ netpool_status executors_init(struct executors *executors, const struct executor
     return NETPOOL_OK;
 }
 
-static struct task *pop_queue(struct executors *executors, struct np_list *node)
+struct task *executors_pop(struct executors *executors, struct np_list *node)
 {
     np_list_remove(node);
     executors->queued--;
@@ -72,11 +76,16 @@ void executors_fini(struct executors *executors)
             slot_remove_task(slot, task);
             batch_release(task);
         }
+        if (slot->waiting != NULL) {
+            batch_release(slot->waiting);
+            slot->waiting = NULL;
+        }
         slot_fini(slot);
     }
     NP_LIST_EACH(node, &executors->queue) {
-        batch_release(pop_queue(executors, node));
+        batch_release(executors_pop(executors, node));
     }
+    preparations_fini(&executors->preparations);
     reactor_remove(executors->reactor, &executors->zygote_source);
     free(executors->slots);
     free(executors->estimates_ns);
@@ -110,8 +119,8 @@ void executors_note_time(struct executors *executors, const struct task *task, i
     *estimate = *estimate == 0 ? seen : *estimate + (seen - *estimate) / 8;
 }
 
-/* Ends a task that has not started. */
-static void fail_unstarted(struct executors *executors, struct task *task, netpool_status status, const char *message)
+void executors_end_unstarted(struct executors *executors, struct task *task, netpool_status status,
+                             const char *message)
 {
     struct outbox_failure failure = {.message = message};
     struct outbox_result result = {.task = task, .status = status, .failure = &failure};
@@ -123,10 +132,16 @@ void executors_assign(struct executors *executors, struct batch *batch)
 {
     const uint32_t count = batch->count; /* the batch may be gone after its last task */
     const bool is_unknown = batch->function == TASK_NO_FUNCTION;
+    batch->preparation = preparations_find(&executors->preparations, batch->session);
+    preparation_use(batch->preparation);
+    const char *failure = batch->preparation != NULL ? batch->preparation->failure : NULL;
     for (uint32_t i = 0; i < count; i++) {
         struct task *task = &batch->tasks[i];
         if (is_unknown) {
-            fail_unstarted(executors, task, NETPOOL_NO_SUCH_FUNCTION, netpool_status_text(NETPOOL_NO_SUCH_FUNCTION));
+            executors_end_unstarted(executors, task, NETPOOL_NO_SUCH_FUNCTION,
+                                    netpool_status_text(NETPOOL_NO_SUCH_FUNCTION));
+        } else if (failure != NULL) {
+            executors_end_unstarted(executors, task, NETPOOL_NOT_INITIALIZED, failure);
         } else {
             np_list_push_back(&executors->queue, &task->node);
             executors->queued++;
@@ -134,102 +149,18 @@ void executors_assign(struct executors *executors, struct batch *batch)
     }
 }
 
-struct selection {
-    const uint8_t *session;
-    const uint64_t *seqs; /* sorted */
-    size_t count;
-};
-
-static int compare_seqs(const void *left, const void *right)
+bool executors_prepare(struct executors *executors, const struct preparation_order *order)
 {
-    uint64_t a = *(const uint64_t *)left;
-    uint64_t b = *(const uint64_t *)right;
-    return (a > b) - (a < b);
+    return preparations_put(&executors->preparations, order);
 }
 
-static bool is_selected(const struct selection *selection, const struct task *task)
+void executors_refuse_unprepared(struct executors *executors, const struct preparation *preparation)
 {
-    return memcmp(task->batch->session, selection->session, NP_SESSION_SIZE) == 0 &&
-           bsearch(&task->seq, selection->seqs, selection->count, sizeof(uint64_t), compare_seqs) != NULL;
-}
-
-static bool has_selected(const struct slot *slot, const struct selection *selection)
-{
-    NP_LIST_EACH(node, &slot->fed) {
-        if (is_selected(selection, NP_CONTAINER(node, struct task, node))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void cancel_in_slot(struct executors *executors, struct slot *slot, const struct selection *selection,
-                           int64_t now)
-{
-    slot_take_back(slot);
-    slot_results_take(slot, now, true); /* now at most the running task is left */
-    struct np_list *head = np_list_front(&slot->fed);
-    if (head != NULL && is_selected(selection, NP_CONTAINER(head, struct task, node))) {
-        slot_cancel_head(slot, now + executors->cancel_grace_ns);
-    }
-}
-
-void executors_cancel(struct executors *executors, const uint8_t *session, uint64_t *seqs, size_t count, int64_t now)
-{
-    qsort(seqs, count, sizeof *seqs, compare_seqs);
-    const struct selection selection = {.session = session, .seqs = seqs, .count = count};
-    for (unsigned i = 0; i < executors->slot_count; i++) {
-        if (has_selected(&executors->slots[i], &selection)) {
-            cancel_in_slot(executors, &executors->slots[i], &selection, now);
-        }
-    }
     NP_LIST_EACH(node, &executors->queue) {
-        if (is_selected(&selection, NP_CONTAINER(node, struct task, node))) {
-            fail_unstarted(executors, pop_queue(executors, node), NETPOOL_CANCELLED,
-                           netpool_status_text(NETPOOL_CANCELLED));
+        if (NP_CONTAINER(node, struct task, node)->batch->preparation == preparation) {
+            executors_end_unstarted(executors, executors_pop(executors, node), NETPOOL_NOT_INITIALIZED,
+                                    preparation->failure);
         }
-    }
-}
-
-static void take_all_back(struct executors *executors)
-{
-    for (unsigned i = 0; i < executors->slot_count; i++) {
-        slot_take_back(&executors->slots[i]);
-    }
-}
-
-void executors_give_back(struct executors *executors, size_t count, struct roll *roll)
-{
-    if (executors->queued < count) {
-        take_all_back(executors);
-    }
-    for (; count > 0 && executors->queued > 0; count--) {
-        struct task *task = pop_queue(executors, executors->queue.previous);
-        roll_add(roll, task->batch->session, task->batch->epoch, task->seq, task->attempt);
-        batch_release(task);
-    }
-}
-
-void executors_pause(struct executors *executors, struct roll *roll)
-{
-    executors->is_paused = true;
-    take_all_back(executors);
-    executors_give_back(executors, executors->queued, roll);
-}
-
-static void report_list(const struct np_list *list, struct roll *roll)
-{
-    NP_LIST_EACH(node, list) {
-        const struct task *task = NP_CONTAINER(node, struct task, node);
-        roll_add(roll, task->batch->session, task->batch->epoch, task->seq, task->attempt);
-    }
-}
-
-void executors_report(const struct executors *executors, struct roll *roll)
-{
-    report_list(&executors->queue, roll);
-    for (unsigned i = 0; i < executors->slot_count; i++) {
-        report_list(&executors->slots[i].fed, roll);
     }
 }
 
@@ -282,12 +213,13 @@ static bool feed_slot(struct executors *executors, struct slot *slot, size_t lim
         struct np_list *node = executors->queue.next;
         struct task *task = NP_CONTAINER(node, struct task, node);
         int64_t task_ns = estimate(executors, task);
-        if (slot->fed_count > 0 && !may_go_ahead(slot, task_ns, now)) {
+        bool is_prepared = slot_is_prepared(slot, task);
+        if (!slot_may_take(slot, task) || (slot->fed_count > 0 && is_prepared && !may_go_ahead(slot, task_ns, now))) {
             break;
         }
-        (void)pop_queue(executors, node);
+        (void)executors_pop(executors, node);
         task->estimate_ns = (uint32_t)task_ns;
-        if (!slot_feed(slot, task, now)) {
+        if (!(is_prepared ? slot_feed(slot, task, now) : slot_prepare(slot, task, now))) {
             executors_requeue(executors, task);
             break;
         }
@@ -362,6 +294,7 @@ static void look_at_busy(struct executors *executors, int64_t now)
         for (unsigned i = 0; i < executors->slot_count && executors->look_at != NP_NEVER; i++) {
             if (executors->slots[i].fed_count > 0) {
                 executors_mark_ready(executors, &executors->slots[i]);
+                executors->progress_at = now;
             }
         }
         executors->look_at = now + LOOK_NS;
@@ -392,7 +325,8 @@ void executors_turn(struct executors *executors, int64_t now)
 
 int64_t executors_deadline(const struct executors *executors)
 {
-    int64_t deadline = np_earlier(executors->deadline, np_earlier(executors->balance_at, executors->look_at));
+    int64_t deadline = np_earlier(np_earlier(executors->deadline, executors->progress_at),
+                                  np_earlier(executors->balance_at, executors->look_at));
     return np_list_is_empty(&executors->ready) ? deadline : 0;
 }
 

@@ -27,19 +27,23 @@ struct executors {
     int64_t *estimates_ns; /* by function; 0: not seen yet */
     struct np_list queue;  /* struct task, next to be fed first */
     size_t queued;
+    struct preparations preparations;
     struct np_list ready; /* slots whose bell rang */
     size_t fed;           /* tasks fed and not answered */
     unsigned busy;        /* slots with something fed */
     unsigned forks_pending;
     int64_t deadline; /* earliest of the slots' deadlines or of the next look at stragglers */
     int64_t balance_at;
+    int64_t progress_at;    /* when the progress of what runs is looked at next, NP_NEVER */
     int64_t look_at;        /* busy slots are looked at then although no bell rang: one may have been overwritten */
     bool is_paused;         /* nothing is fed any more */
     bool zygote_has_spoken; /* since it was last heard */
     bool zygote_is_gone;
     struct reactor_source zygote_source;
     struct memory_killer memory_killer;
-    uint64_t max_payload; /* bytes of a result */
+    uint64_t max_payload;   /* bytes of a result */
+    uint64_t last_executor; /* serial number of the latest */
+    uint32_t max_tasks;     /* of each executor, 0 = no limit */
     int64_t cancel_grace_ns;
     int forward_fd; /* where what functions print goes on to, -1: nowhere */
     uint64_t crashes;
@@ -52,6 +56,7 @@ struct executors_options {
     unsigned slots;
     size_t functions;
     uint64_t max_payload;
+    uint32_t max_tasks;
     int64_t cancel_grace_ns;
     int forward_fd;
 };
@@ -60,17 +65,29 @@ NETPOOL_MUST_CHECK netpool_status executors_init(struct executors *executors, co
                                                  netpool_error *error);
 void executors_fini(struct executors *executors);
 
-/* Queues the batch's tasks; one of an unknown function fails them at once. */
+/* Prepares executors for the tasks of a session that come from now on; false when there are too many sessions. */
+bool executors_prepare(struct executors *executors, const struct preparation_order *order);
+/* The session has ended. */
+void executors_forget(struct executors *executors, const uint8_t *session, int64_t now);
+
+/* Queues the batch's tasks; an unknown function, or an initializer that has failed, fails them at once. */
 void executors_assign(struct executors *executors, struct batch *batch);
 
-/* Cancels those of the tasks that are held: what has not started ends at once, what runs is told. Sorts seqs. */
-void executors_cancel(struct executors *executors, const uint8_t *session, uint64_t *seqs, size_t count, int64_t now);
+/* Cancels those of the session's tasks that are held: what has not started ends at once; what runs is told, unless
+ * only those not started are meant. Sorts seqs. */
+struct withdrawal {
+    const uint8_t *session;
+    uint64_t *seqs;
+    size_t count;
+    bool unstarted_only;
+};
+void executors_cancel(struct executors *executors, const struct withdrawal *withdrawal, int64_t now);
 
 /* Gives up to `count` tasks that have not started back, last ones first, into the roll. */
 void executors_give_back(struct executors *executors, size_t count, struct roll *roll);
 
 /* No more is fed; what has not started is given back into the roll. */
-void executors_pause(struct executors *executors, struct roll *roll);
+void executors_pause(struct executors *executors, struct roll *roll, int64_t now);
 
 /* Adds every task queued, fed or running to the roll. */
 void executors_report(const struct executors *executors, struct roll *roll);
@@ -82,10 +99,16 @@ int64_t executors_deadline(const struct executors *executors);
 /* Looks again at slots that waited for the outbox. */
 void executors_resume(struct executors *executors);
 
+/* Used by executors_withdraw.c. Ends a task that has not started and is in no list. */
+struct task *executors_pop(struct executors *executors, struct np_list *node);
+void executors_end_unstarted(struct executors *executors, struct task *task, netpool_status status,
+                             const char *message);
+
 /* Used by the slots. */
 void executors_mark_ready(struct executors *executors, struct slot *slot);
 void executors_note_time(struct executors *executors, const struct task *task, int64_t compute_ns);
 void executors_requeue(struct executors *executors, struct task *task); /* at the front */
+void executors_refuse_unprepared(struct executors *executors, const struct preparation *preparation); /* all queued */
 void executors_set_deadline(struct executors *executors, int64_t deadline);
 
 #endif

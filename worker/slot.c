@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "worker/executors.h"
+#include "worker/slot_prepare.h"
 #include "worker/slot_results.h"
 
 #define REKILL_NS NP_NS_PER_S
@@ -54,6 +55,8 @@ static void clear(struct slot *slot)
     slot->wants_room = false;
     slot->is_stalled = false;
     slot->pid = 0;
+    slot->given = slot->answered = 0;
+    slot->is_retiring = false;
     slot->next_number = slot->started = 0;
     slot->end_status = NETPOOL_OK;
     slot->deadline = slot->cancel_at = NP_NEVER;
@@ -125,7 +128,8 @@ static void rest(struct slot *slot, int64_t now)
 
 void slot_start(struct slot *slot, int64_t now)
 {
-    assert(slot->state == SLOT_EMPTY && np_list_is_empty(&slot->fed));
+    assert(slot->state == SLOT_EMPTY && np_list_is_empty(&slot->fed) && slot->waiting == NULL);
+    slot->executor = ++slot->executors->last_executor;
     struct executor_fds fds = {.share = -1, .bell = -1, .output = -1};
     netpool_status status = share_new(&slot->share, &fds.share);
     if (status == NETPOOL_OK) {
@@ -154,7 +158,7 @@ void slot_start(struct slot *slot, int64_t now)
     }
 }
 
-void slot_turn(struct slot *slot, int64_t now)
+static void move(struct slot *slot, int64_t now)
 {
     while (slot->share != NULL) {
         slot_results_take(slot, now, false);
@@ -172,6 +176,14 @@ void slot_turn(struct slot *slot, int64_t now)
             slot->wants_room = false;
             return;
         }
+    }
+}
+
+void slot_turn(struct slot *slot, int64_t now)
+{
+    move(slot, now);
+    if (slot->is_retiring && slot->fed_count == 0) {
+        slot_kill(slot, NETPOOL_CLOSED, now);
     }
 }
 
@@ -287,10 +299,9 @@ void slot_exited(struct slot *slot, int wait_status, int64_t now)
         slot_results_settle_crash(slot, wait_status, now);
     }
     while (!np_list_is_empty(&slot->fed)) {
-        struct task *last = NP_CONTAINER(slot->fed.previous, struct task, node);
-        slot_remove_task(slot, last);
-        executors_requeue(slot->executors, last);
+        slot_unfeed(slot, NP_CONTAINER(slot->fed.previous, struct task, node));
     }
+    slot_stop_waiting(slot);
     bool was_killed = slot->end_status != NETPOOL_OK;
     slot->failed_starts = has_started || was_killed ? 0 : slot->failed_starts + 1;
     if (!was_killed) {

@@ -5,6 +5,10 @@
  *
  * The head of `fed` is the task that runs, or the next to run. The rest are ahead of it only to keep the executor
  * busy, and can be taken back at any time.
+ *
+ * A task whose session has an initializer that this executor has not called yet waits beside the ring while the
+ * initializer runs as the head. So its own time begins when it starts itself, and cancelling it is answered at once:
+ * the initializer is then told and killed as a task would be.
  */
 #ifndef NP_SLOT_H
 #define NP_SLOT_H
@@ -32,7 +36,8 @@ struct slot {
     struct executors *executors;
     unsigned index;
     enum slot_state state;
-    uint32_t pid; /* 0 before the zygote has told it */
+    uint32_t pid;      /* 0 before the zygote has told it */
+    uint64_t executor; /* serial number of the process, whether it lives or not */
     struct share *share;
     struct ring tasks;
     struct ring results;
@@ -48,6 +53,14 @@ struct slot {
     int64_t deadline;     /* when slot_check has something to do, NP_NEVER */
     int64_t cancel_at;    /* the cancelled head is killed then, NP_NEVER */
 
+    struct task *waiting; /* for the initializer that is the head; NULL: none */
+    uint32_t given;       /* tasks fed to this executor and not taken back */
+    uint32_t answered;    /* of them */
+    bool is_retiring;     /* it has done what it may: replaced as soon as nothing runs */
+
+    uint64_t seen_done;  /* progress of the head as last told to the broker */
+    uint64_t seen_total; /* likewise */
+
     struct task *writing; /* whose payload is still on its way into the ring; NULL: taken back, or none is */
     size_t written;       /* bytes of it, of */
     size_t write_size;    /* padded; 0: nothing is being written */
@@ -58,7 +71,8 @@ struct slot {
     uint8_t *incoming; /* a body of more than 64 KiB */
     size_t filled;
 
-    netpool_status end_status; /* why we kill it: DEADLINE, CANCELLED, CRASHED (nonsense); OK: we do not */
+    netpool_status end_status; /* why we kill it: DEADLINE, CANCELLED, CRASHED (nonsense), CLOSED (it has retired);
+                                  OK: we do not */
     bool is_ready;             /* in the list of slots to look at */
     bool is_stalled;           /* has results for which the outbox has no room */
     unsigned failed_starts;    /* in a row */
@@ -93,10 +107,14 @@ void slot_watch_head(struct slot *slot, int64_t now);
 /* The task is no longer the slot's. */
 void slot_remove_task(struct slot *slot, struct task *task);
 
+/* The fed task has not started: back into the queue with it; an initializer is dropped. */
+void slot_unfeed(struct slot *slot, struct task *task);
+
 /* Takes results, moves what is on its way, arms the bell. */
 void slot_turn(struct slot *slot, int64_t now);
 
-/* Takes back what has not started and puts it at the front of the executors' queue. */
+/* Takes back what has not started and puts it at the front of the executors' queue. What waits for an initializer
+ * comes back, too, though the initializer goes on. */
 void slot_take_back(struct slot *slot);
 
 /* Has the head started? */

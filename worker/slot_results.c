@@ -8,8 +8,11 @@
 #include <sys/wait.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "worker/executors.h"
 #include "worker/fatal.h"
+#include "worker/initializer.h"
+#include "worker/slot_prepare.h"
 
 enum { CATCH_UP_OUTPUT = 256 * 1024 }; /* bytes of output read before a failure is reported */
 
@@ -35,6 +38,7 @@ static void finish_head(struct slot *slot, int64_t now)
         atomic_store(&slot->share->call.cancelled, 0); /* nothing else was fed since, so nobody else saw it */
     }
     slot_remove_task(slot, head);
+    slot_note_answered(slot, head);
     batch_release(head);
     slot_watch_head(slot, now);
     if (tail_is_empty(&slot->tail)) {
@@ -144,6 +148,50 @@ static void add_success(struct slot *slot, struct outbox_result *result)
     }
 }
 
+/* The session's tasks cannot run here: the one that waits says why, with all that is known, and the others follow. */
+static void refuse_session(struct slot *slot, struct preparation *preparation, struct outbox_failure *failure)
+{
+    struct task *waiting = slot->waiting;
+    np_log(NP_LOG_WARNING, "worker", "%s", failure->message);
+    preparation_fail(preparation, failure->message);
+    if (waiting != NULL) {
+        struct outbox_result result = {.task = waiting, .status = NETPOOL_NOT_INITIALIZED};
+        slot->waiting = NULL;
+        add_failure(slot, &result, failure);
+        batch_release(waiting);
+    }
+    executors_refuse_unprepared(slot->executors, preparation);
+}
+
+/* The initializer at the head has ended, well or (failure) not. One that was cancelled may fail, and nothing waits
+ * for it any more. */
+static void settle_initializer(struct slot *slot, struct outbox_failure *failure, int64_t now)
+{
+    const struct task *head = slot_head(slot);
+    slot_note_initialized(slot, failure == NULL);
+    if (failure != NULL && !head->is_cancelled) {
+        refuse_session(slot, head->batch->preparation, failure);
+    }
+    slot_results_drop(slot);
+    finish_head(slot, now);
+    slot_feed_waiting(slot, now);
+}
+
+static void take_initialized(struct slot *slot, int64_t now)
+{
+    char message[NP_MESSAGE_MAX + 1];
+    char text[NP_MESSAGE_MAX + 1];
+    struct outbox_failure failure = {.message = text};
+    const bool is_ok = slot->record.status == NETPOOL_OK;
+    if (is_ok) {
+        ring_skip(&slot->results, slot->incoming == NULL ? slot->record.size : 0); /* nobody wants what it returns */
+    } else {
+        read_message(slot, message);
+        initializer_failed(text, slot_head(slot)->batch->function_name, message);
+    }
+    settle_initializer(slot, is_ok ? NULL : &failure, now);
+}
+
 /* Takes one result. False: it is not whole yet. */
 static bool take_one(struct slot *slot, int64_t now)
 {
@@ -156,6 +204,10 @@ static bool take_one(struct slot *slot, int64_t now)
         return false;
     }
     struct task *head = slot_head(slot);
+    if (head->batch->is_initializer) {
+        take_initialized(slot, now);
+        return true;
+    }
     struct outbox_result result = {.task = head,
                                    .status = (netpool_status)record->status,
                                    .compute_ns = record->compute_ns,
@@ -239,6 +291,18 @@ static void describe_end(const struct slot *slot, int wait_status, netpool_statu
     }
 }
 
+static void describe_initializer_end(const struct slot *slot, int wait_status, netpool_status status, char *text)
+{
+    const char *name = slot_head(slot)->batch->function_name;
+    if (status == NETPOOL_OUT_OF_MEMORY) {
+        initializer_failed(text, name, "its executor was killed by the kernel for memory");
+    } else if (slot->end_status == NETPOOL_CRASHED) {
+        initializer_failed(text, name, "its executor wrote over the memory shared with the worker and was killed");
+    } else {
+        initializer_crashed(text, name, wait_status);
+    }
+}
+
 void slot_results_settle_crash(struct slot *slot, int wait_status, int64_t now)
 {
     const struct task *head = slot_head(slot);
@@ -246,6 +310,12 @@ void slot_results_settle_crash(struct slot *slot, int wait_status, int64_t now)
     char message[NP_MESSAGE_MAX + 1];
     struct outbox_failure failure = {.message = message, .has_started = true};
     describe_end(slot, wait_status, &status, message, sizeof message, &failure);
+    if (head->batch->is_initializer) {
+        describe_initializer_end(slot, wait_status, status, message);
+        failure.has_started = false; /* the task that waits for it */
+        settle_initializer(slot, &failure, now);
+        return;
+    }
     if (head->batch->item_in_size > 0) {
         uint64_t items = head->size / head->batch->item_in_size;
         uint64_t item = atomic_load(&slot->share->call.item);

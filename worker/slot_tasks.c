@@ -3,7 +3,7 @@
 
 #include "common/clock.h"
 #include "worker/executors.h"
-#include "worker/slot_results.h"
+#include "worker/slot_prepare.h"
 
 enum { CLAIM_TRIES = 1000 }; /* an honest executor changes the word once a task */
 
@@ -12,6 +12,7 @@ void slot_watch_head(struct slot *slot, int64_t now)
     const struct task *head = slot_head(slot);
     slot->head_since = now;
     slot->cancel_at = NP_NEVER;
+    slot->seen_done = slot->seen_total = 0;
     if (slot->state != SLOT_DYING) {
         slot->deadline = head != NULL && head->batch->timeout_ns > 0 ? now + head->batch->timeout_ns : NP_NEVER;
         executors_set_deadline(slot->executors, slot->deadline);
@@ -93,6 +94,7 @@ bool slot_feed(struct slot *slot, struct task *task, int64_t now)
     slot->fed_count++;
     slot->ahead_ns += task->estimate_ns;
     slot->executors->fed++;
+    slot_note_given(slot, task);
     if (slot->fed_count == 1) {
         slot->executors->busy++;
         slot_watch_head(slot, now);
@@ -132,6 +134,16 @@ bool slot_is_running(struct slot *slot)
            (int32_t)(slot->started - head->number) > 0;
 }
 
+void slot_unfeed(struct slot *slot, struct task *task)
+{
+    slot_remove_task(slot, task);
+    if (slot_note_taken_back(slot, task)) {
+        executors_requeue(slot->executors, task);
+    } else {
+        batch_release(task);
+    }
+}
+
 void slot_take_back(struct slot *slot)
 {
     if (np_list_is_empty(&slot->fed)) {
@@ -154,7 +166,7 @@ void slot_take_back(struct slot *slot)
         if ((int32_t)(last->number - slot->started) < 0) {
             break;
         }
-        slot_remove_task(slot, last);
-        executors_requeue(slot->executors, last);
+        slot_unfeed(slot, last);
     }
+    slot_stop_waiting(slot);
 }

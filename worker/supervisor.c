@@ -13,6 +13,7 @@
 #include "worker/detach.h"
 #include "worker/executors.h"
 #include "worker/fatal.h"
+#include "worker/progress.h"
 #include "worker/uplink.h"
 
 #define DRAIN_GRACE_MS 30000
@@ -30,6 +31,7 @@ struct supervisor {
     struct executors executors;
     struct uplink uplink;
     uint32_t last_function; /* that was looked up */
+    uint32_t links;         /* welcomed so far */
     bool is_running;        /* supervisor_run has set up what lies between reactor and uplink */
     bool is_draining;
     bool is_interrupted; /* by a second signal */
@@ -119,6 +121,7 @@ static void report_and_be_ready(void *owner)
 {
     struct supervisor *supervisor = owner;
     struct roll roll = {0};
+    supervisor->links++;
     executors_report(&supervisor->executors, &roll);
     outbox_report(&supervisor->outbox, &roll);
     roll_send_held(&roll, supervisor->uplink.channel);
@@ -144,7 +147,7 @@ static void handle_assign(struct supervisor *supervisor, struct np_message *mess
     executors_assign(&supervisor->executors, batch_new(message, supervisor->uplink.epoch, function, np_clock_now()));
     if (supervisor->is_draining) { /* sent before our DRAIN had arrived */
         struct roll roll = {0};
-        executors_pause(&supervisor->executors, &roll);
+        executors_pause(&supervisor->executors, &roll, np_clock_now());
         give_back(supervisor, &roll, false);
     }
 }
@@ -154,12 +157,39 @@ static void handle_withdraw(struct supervisor *supervisor, const Np__Withdraw *w
     if (withdraw->n_seqs > 0) {
         uint64_t *seqs = fatal_if_null(malloc(withdraw->n_seqs * sizeof *seqs));
         memcpy(seqs, withdraw->seqs, withdraw->n_seqs * sizeof *seqs);
-        executors_cancel(&supervisor->executors, withdraw->session.data, seqs, withdraw->n_seqs, np_clock_now());
+        const struct withdrawal withdrawal = {.session = withdraw->session.data,
+                                              .seqs = seqs,
+                                              .count = withdraw->n_seqs,
+                                              .unstarted_only = withdraw->unstarted_only};
+        executors_cancel(&supervisor->executors, &withdrawal, np_clock_now());
         free(seqs);
     } else {
         struct roll roll = {0};
         executors_give_back(&supervisor->executors, withdraw->count, &roll);
         give_back(supervisor, &roll, true);
+    }
+}
+
+static void handle_prepare(struct supervisor *supervisor, const struct np_message *message)
+{
+    const Np__Prepare *prepare = message->envelope->prepare;
+    if (prepare->session.len != NP_SESSION_SIZE) {
+        channel_close(supervisor->uplink.channel, NETPOOL_PROTOCOL, "a preparation for nobody's session");
+        return;
+    }
+    if (prepare->initializer[0] == '\0' && prepare->max_tasks_per_executor == 0) {
+        executors_forget(&supervisor->executors, prepare->session.data, np_clock_now());
+        return;
+    }
+    const struct preparation_order order = {.session = prepare->session.data,
+                                            .initializer = prepare->initializer,
+                                            .function = find_function(supervisor, prepare->initializer),
+                                            .max_tasks = prepare->max_tasks_per_executor,
+                                            .input = message->body,
+                                            .input_size = message->body_size,
+                                            .link = supervisor->links};
+    if (!executors_prepare(&supervisor->executors, &order)) {
+        channel_close(supervisor->uplink.channel, NETPOOL_NO_MEMORY, "executors are prepared for too many sessions");
     }
 }
 
@@ -170,6 +200,8 @@ static void handle_message(void *owner, struct np_message *message)
         handle_assign(supervisor, message);
     } else if (message->envelope->kind_case == NP__ENVELOPE__KIND_WITHDRAW) {
         handle_withdraw(supervisor, message->envelope->withdraw);
+    } else if (message->envelope->kind_case == NP__ENVELOPE__KIND_PREPARE) {
+        handle_prepare(supervisor, message);
     }
 }
 
@@ -189,7 +221,7 @@ static void begin_drain(struct supervisor *supervisor, int64_t now)
     supervisor->drain_by = now + supervisor->options.drain_grace_ms * NP_NS_PER_MS;
     send_empty(supervisor, NP__ENVELOPE__KIND_DRAIN);
     struct roll roll = {0};
-    executors_pause(&supervisor->executors, &roll);
+    executors_pause(&supervisor->executors, &roll, now);
     give_back(supervisor, &roll, false);
 }
 
@@ -243,6 +275,7 @@ static netpool_status set_up(struct supervisor *supervisor, netpool_error *error
         .slots = options->slots,
         .functions = supervisor->function_count,
         .max_payload = options->max_payload > 0 ? options->max_payload : NP_PAYLOAD_DEFAULT,
+        .max_tasks = options->max_tasks_per_executor,
         .cancel_grace_ns = options->cancel_grace_ms * NP_NS_PER_MS,
         .forward_fd = options->forward_output ? STDERR_FILENO : -1,
     };
@@ -304,6 +337,7 @@ static netpool_status run(struct supervisor *supervisor, netpool_error *error)
     for (int64_t now = np_clock_now();; now = np_clock_now()) {
         uplink_turn(&supervisor->uplink, now);
         executors_turn(&supervisor->executors, now);
+        progress_turn(&supervisor->executors, supervisor->uplink.is_ready ? supervisor->uplink.channel : NULL, now);
         send_results(supervisor);
         if (is_drained(supervisor, now)) {
             return NETPOOL_OK;

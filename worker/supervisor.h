@@ -21,9 +21,10 @@ struct supervisor_options {
     size_t module_count;
     const char *const *labels; /* "key=value" */
     size_t label_count;
-    uint64_t window_bytes;   /* payload bytes held at most; 0 = 256 MiB */
-    uint64_t max_payload;    /* bytes; 0 = NP_PAYLOAD_DEFAULT */
-    int64_t drain_grace_ms;  /* what runs may still finish for so long after SIGTERM; default 30,000 if 0 */
+    uint64_t window_bytes;           /* payload bytes held at most; 0 = 256 MiB */
+    uint64_t max_payload;            /* bytes; 0 = NP_PAYLOAD_DEFAULT */
+    uint32_t max_tasks_per_executor; /* an executor is replaced after so many; 0 = never */
+    int64_t drain_grace_ms;          /* what runs may still finish for so long after SIGTERM; default 30,000 if 0 */
     int64_t cancel_grace_ms; /* a cancelled call may still return for so long, then it is killed; default 1,000 */
     int64_t reconnect_ms;    /* give up after the broker was away for so long; 0 = never */
     bool forward_output;     /* pass what functions print on to this process' standard error as it is */

@@ -72,6 +72,22 @@ static netpool_status announce(netpool_call *call, netpool_bytes input)
     return NETPOOL_OK;
 }
 
+/* "DONE TOTAL": says so until it is cancelled; with "DONE+" each millisecond one more. */
+static netpool_status report(netpool_call *call, netpool_bytes input)
+{
+    char text[64] = "";
+    memcpy(text, input.data, input.size < sizeof text - 1 ? input.size : sizeof text - 1);
+    char *rest;
+    unsigned long done = strtoul(text, &rest, 10);
+    bool goes_on = *rest == '+';
+    unsigned long total = strtoul(goes_on ? rest + 1 : rest, NULL, 10);
+    for (; !netpool_is_cancelled(call); done += goes_on ? 1 : 0) {
+        netpool_progress(call, done, total);
+        sleep_us_of(1000);
+    }
+    return NETPOOL_OK;
+}
+
 static netpool_status crash_segv(netpool_call *call, netpool_bytes input)
 {
     (void)call;
@@ -260,6 +276,7 @@ static netpool_status upper(netpool_call *call, netpool_bytes input)
 NETPOOL_MODULE(faults, NETPOOL_FUNCTION(echo, "the input as it is"), NETPOOL_FUNCTION(noop, "nothing"),
                NETPOOL_FUNCTION(sleep_us, "sleeps, then returns the input"),
                NETPOOL_FUNCTION(announce, "says that it runs, then sleeps"),
+               NETPOOL_FUNCTION(report, "tells progress until cancelled"),
                NETPOOL_FUNCTION(sleep_politely, "sleeps until cancelled"), NETPOOL_FUNCTION(crash_segv, "SIGSEGV"),
                NETPOOL_FUNCTION(crash_once, "SIGSEGV on the first attempt"), NETPOOL_FUNCTION(crash_abort, "abort"),
                NETPOOL_FUNCTION(exit_now, "exits with a code"),

@@ -96,6 +96,7 @@ static void keep_failure(struct fake_result *result, const Np__Failure *failure)
     free(result->output);
     result->message = strdup(failure->message);
     result->item = failure->item;
+    result->has_started = failure->started;
     result->signal = failure->signal;
     result->exit_code = failure->exit_code;
     result->output_size = failure->error_output.len;
@@ -128,6 +129,7 @@ static void take_results(struct fake_broker *broker, const Np__Results *results,
         result->attempt = results->n_attempts > 0 ? results->attempts[i] : 1;
         result->pid = results->pids[i];
         result->compute_ns = results->compute_ns[i];
+        result->wait_ns = results->wait_ns[i];
         result->size = results->sizes[i];
         if (broker->keeps_results) {
             free(result->data);
@@ -143,6 +145,18 @@ static void take_results(struct fake_broker *broker, const Np__Results *results,
     }
     if (broker->is_greedy) {
         grant_credit(broker);
+    }
+}
+
+static void take_progress(struct fake_broker *broker, const Np__Progress *progress)
+{
+    assert_memory_equal(progress->session.data, broker->session, NP_SESSION_SIZE);
+    assert_int_equal(progress->epoch, broker->epoch);
+    for (size_t i = 0; i < progress->n_seqs; i++) {
+        struct fake_result *result = fake_broker_result(broker, progress->seqs[i]);
+        result->done = progress->done[i];
+        result->total = progress->total[i];
+        result->progress++;
     }
 }
 
@@ -173,6 +187,9 @@ static void received(void *owner, struct channel *channel, struct np_message *me
         for (size_t i = 0; i < envelope->returned->n_seqs; i++) {
             fake_broker_result(broker, envelope->returned->seqs[i])->is_returned = true;
         }
+        break;
+    case NP__ENVELOPE__KIND_PROGRESS:
+        take_progress(broker, envelope->progress);
         break;
     case NP__ENVELOPE__KIND_DRAIN:
         broker->has_drained = true;
@@ -298,7 +315,8 @@ void fake_broker_assign(struct fake_broker *broker, const char *function, uint64
                                                             .size = size});
 }
 
-static void withdraw(struct fake_broker *broker, const uint64_t *seqs, size_t seq_count, uint32_t count)
+static void withdraw(struct fake_broker *broker, const uint64_t *seqs, size_t seq_count, uint32_t count,
+                     bool unstarted_only)
 {
     Np__Withdraw message = NP__WITHDRAW__INIT;
     if (seq_count > 0) {
@@ -307,6 +325,7 @@ static void withdraw(struct fake_broker *broker, const uint64_t *seqs, size_t se
     message.seqs = (uint64_t *)(uintptr_t)seqs;
     message.n_seqs = seq_count;
     message.count = count;
+    message.unstarted_only = unstarted_only;
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_WITHDRAW;
     envelope.withdraw = &message;
@@ -316,12 +335,31 @@ static void withdraw(struct fake_broker *broker, const uint64_t *seqs, size_t se
 
 void fake_broker_cancel(struct fake_broker *broker, const uint64_t *seqs, size_t count)
 {
-    withdraw(broker, seqs, count, 0);
+    withdraw(broker, seqs, count, 0, false);
+}
+
+void fake_broker_cancel_unstarted(struct fake_broker *broker, const uint64_t *seqs, size_t count)
+{
+    withdraw(broker, seqs, count, 0, true);
+}
+
+void fake_broker_prepare(struct fake_broker *broker, const char *initializer, const void *input, size_t size,
+                         uint32_t max_tasks)
+{
+    Np__Prepare prepare = NP__PREPARE__INIT;
+    prepare.session = (ProtobufCBinaryData){.len = NP_SESSION_SIZE, .data = broker->session};
+    prepare.initializer = (char *)(uintptr_t)initializer;
+    prepare.max_tasks_per_executor = max_tasks;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_PREPARE;
+    envelope.prepare = &prepare;
+    assert_int_equal(channel_send(broker->channel, &envelope, input, size, CHANNEL_IN_ORDER), NETPOOL_OK);
+    channel_flush(broker->channel);
 }
 
 void fake_broker_take_back(struct fake_broker *broker, uint32_t count)
 {
-    withdraw(broker, NULL, 0, count);
+    withdraw(broker, NULL, 0, count, false);
 }
 
 void fake_broker_cut(struct fake_broker *broker)
@@ -348,6 +386,24 @@ int fake_broker_announced(struct fake_broker *broker, pid_t *pids, int capacity)
 size_t fake_broker_announcement(struct fake_broker *broker, const char *sleep_us, char out[256])
 {
     return (size_t)snprintf(out, 256, "%s%s%s.announced", sleep_us, sleep_us[0] != '\0' ? " " : "", broker->path);
+}
+
+void fake_broker_start_long(struct fake_broker *broker, uint64_t seq)
+{
+    char input[256];
+    pid_t pids[64];
+    int before = fake_broker_announced(broker, pids, 64);
+    size_t size = fake_broker_announcement(broker, "600000000", input);
+    fake_broker_assign(broker, "announce", seq, 1, input, size);
+    FAKE_BROKER_UNTIL(broker, fake_broker_announced(broker, pids, 64) > before);
+}
+
+void fake_broker_end_long(struct fake_broker *broker, uint64_t seq)
+{
+    fake_broker_cancel(broker, &seq, 1);
+    FAKE_BROKER_UNTIL(broker, fake_broker_result(broker, seq)->count == 1);
+    assert_int_equal(fake_broker_result(broker, seq)->status, NETPOOL_CANCELLED);
+    assert_true(fake_broker_result(broker, seq)->has_started);
 }
 
 int fake_broker_reap(struct fake_broker *broker)

@@ -19,6 +19,11 @@ struct fake_result {
     uint32_t attempt;
     uint32_t pid;
     uint64_t compute_ns;
+    uint64_t wait_ns;
+    bool has_started;  /* failures: as the worker says */
+    uint64_t done;     /* progress, as heard last */
+    uint64_t total;    /* likewise */
+    unsigned progress; /* how often it was heard */
     uint8_t *data;
     size_t size;
     char *message;
@@ -85,6 +90,13 @@ struct fake_assignment {
 void fake_broker_assign_as(struct fake_broker *broker, const struct fake_assignment *assignment);
 
 void fake_broker_cancel(struct fake_broker *broker, const uint64_t *seqs, size_t count);
+/* Only what has not started. */
+void fake_broker_cancel_unstarted(struct fake_broker *broker, const uint64_t *seqs, size_t count);
+
+/* How executors are to be prepared for the session from now on; neither initializer nor max_tasks: forget it. */
+void fake_broker_prepare(struct fake_broker *broker, const char *initializer, const void *input, size_t size,
+                         uint32_t max_tasks);
+
 void fake_broker_take_back(struct fake_broker *broker, uint32_t count);
 
 /* Cuts the link without a word. */
@@ -113,6 +125,10 @@ int fake_broker_reap(struct fake_broker *broker);
 /* How many lines the file "announced" beside the socket has; its path, and what to give `announce` for it. */
 int fake_broker_announced(struct fake_broker *broker, pid_t *pids, int capacity);
 size_t fake_broker_announcement(struct fake_broker *broker, const char *sleep_us, char out[256]);
+
+/* A task that has begun when the call returns, and keeps its executor busy until it is ended, by cancelling it. */
+void fake_broker_start_long(struct fake_broker *broker, uint64_t seq);
+void fake_broker_end_long(struct fake_broker *broker, uint64_t seq);
 
 /* Of a process: open descriptors, direct children, zombies among all its descendants. */
 int process_descriptors(pid_t pid);

@@ -17,7 +17,7 @@ static void start(struct fake_broker *broker, unsigned slots)
 {
     *broker = (struct fake_broker){.keeps_results = true, .is_greedy = true};
     struct supervisor_options options = {
-        .name = "tested", .slots = slots, .modules = modules, .module_count = 1, .drain_grace_ms = 2000};
+        .name = "tested", .slots = slots, .modules = modules, .module_count = 1, .drain_grace_ms = 60000};
     fake_broker_start(broker, &options);
 }
 
@@ -83,12 +83,13 @@ static void b34_grandchildren_and_deaf_functions_end_with_their_group(void **sta
     char input[256];
     pid_t children[4] = {0};
     size_t size = fake_broker_announcement(&broker, "", input);
-    const struct fake_assignment deaf = {
-        .function = "fork_and_hang", .first_seq = 1, .count = 1, .input = input, .size = size, .timeout_ms = 300};
-    fake_broker_assign_as(&broker, &deaf);
+    const uint64_t deaf = 1;
+    fake_broker_assign(&broker, "fork_and_hang", deaf, 1, input, size);
     FAKE_BROKER_UNTIL(&broker, fake_broker_announced(&broker, children, 4) == 1);
+    fake_broker_cancel(&broker, &deaf, 1);
     FAKE_BROKER_UNTIL(&broker, broker.result_count == 1);
-    assert_int_equal(fake_broker_result(&broker, 1)->status, NETPOOL_DEADLINE);
+    assert_int_equal(fake_broker_result(&broker, deaf)->status, NETPOOL_CANCELLED);
+    assert_int_equal(fake_broker_result(&broker, deaf)->signal, SIGKILL);
     FAKE_BROKER_UNTIL(&broker, !process_exists(children[0]));
     fake_broker_stop(&broker);
 }
@@ -160,7 +161,7 @@ static void retry_crashed(struct fake_broker *broker, uint64_t count, size_t *re
 static void b36_executors_killed_at_random_lose_no_task_and_leave_nothing_behind(void **state)
 {
     (void)state;
-    enum { TASKS = 100000, SLOTS = 4 };
+    enum { PORTION = 1000, PORTIONS = 100, TASKS = PORTION * PORTIONS, SLOTS = 4 };
     struct fake_broker broker;
     start(&broker, SLOTS);
     broker.keeps_results = false;
@@ -173,20 +174,21 @@ static void b36_executors_killed_at_random_lose_no_task_and_leave_nothing_behind
     FAKE_BROKER_UNTIL(&broker, broker.result_count == 100);
     int descriptors = process_descriptors(broker.supervisor);
     int zygote_descriptors = process_descriptors(zygote);
-    fake_broker_assign(&broker, "noop", 1, TASKS, "", 0);
     size_t kills = 0;
     size_t retries = 0;
-    size_t last_count = 0;
-    while (broker.result_count - 100 < TASKS + retries) {
-        fake_broker_turn(&broker, 20);
-        pid_t executors[SLOTS + 1];
-        int count = process_children(zygote, executors, SLOTS + 1);
-        if (count > 0 && broker.result_count - last_count > 300) {
-            last_count = broker.result_count;
-            kills += kill(executors[np_random_below(&random, (uint64_t)count)], SIGKILL) == 0;
+    for (size_t sent = 0; broker.result_count - 100 < TASKS + retries || sent < TASKS;) {
+        if (broker.result_count - 100 == sent + retries) {
+            bool is_quick = sent / PORTION % 2 == 0; /* else likely to be killed while it runs */
+            fake_broker_assign(&broker, is_quick ? "noop" : "sleep_us", 1 + sent, PORTION, "50", 2);
+            sent += PORTION;
+            fake_broker_turn(&broker, 20);
+            pid_t executors[SLOTS + 1];
+            int count = process_children(zygote, executors, SLOTS + 1);
+            kills += count > 0 && kill(executors[np_random_below(&random, (uint64_t)count)], SIGKILL) == 0;
         }
-        if (broker.result_count - 100 == TASKS + retries) {
-            retry_crashed(&broker, TASKS, &retries);
+        fake_broker_turn(&broker, 20);
+        if (broker.result_count - 100 == sent + retries) {
+            retry_crashed(&broker, sent, &retries);
         }
     }
     for (uint64_t seq = 1; seq <= TASKS; seq++) {

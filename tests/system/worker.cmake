@@ -17,6 +17,7 @@ endfunction()
 
 netpool_worker_test(worker TIMEOUT 120)
 netpool_worker_test(worker_faults TIMEOUT 180)
+netpool_worker_test(worker_sessions TIMEOUT 120)
 
 # Not a test: prints how fast the worker is. Built on demand.
 add_executable(worker_speed EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tests/support/worker_speed.c
