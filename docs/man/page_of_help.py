@@ -36,8 +36,12 @@ class Page:
     def heading(self, text):
         """Begins a section and returns its name."""
         self.end()
-        self.out.append(f".SH {escaped(text.rstrip(':')).upper()}")
-        return text.rstrip(":").upper()
+        title, _, remark = text.rstrip(":").partition(" (")
+        self.out.append(f".SH {escaped(title).upper()}")
+        if remark:
+            self.text(remark[0].upper() + remark[1:].rstrip(")") + ".")
+            self.end()
+        return title.upper()
 
     def paragraph(self, *macros):
         """Begins one; right behind a heading that takes no macro."""
