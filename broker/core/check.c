@@ -12,6 +12,7 @@ struct sums {
     uint64_t payload_bytes;
     uint64_t result_bytes;
     uint64_t record_bytes;
+    uint64_t prepared_bytes;
     uint64_t sent_bytes;
     uint64_t promised_tasks;
     uint64_t promised_bytes;
@@ -28,6 +29,8 @@ static void check_task(const struct core *core, const struct session *session, c
     assert(task->kind != NULL || task->state != TASK_QUEUED);
     assert(task->kind == NULL || task->kind->queue->session == session);
     assert(task->kind == NULL || task->seq <= session->received_seq);
+    assert(!task->is_unwanted || task->state != TASK_QUEUED);
+    assert(!session->is_broken || (task->state != TASK_QUEUED && task->state != TASK_RECOVERING));
     assert(task->is_sent == false || task->state == TASK_FINISHED);
     sums->tasks++;
     sums->queued += task->state == TASK_QUEUED || task->state == TASK_RECOVERING;
@@ -141,6 +144,8 @@ static void check_session(const struct core *core, const struct session *session
     assert(session->peer == NULL || session->peer->session == session);
     assert(!np_list_is_empty(&session->detached_node) ==
            (session->peer == NULL && !session->is_ending && !session->is_awaited));
+    assert(session->peer != NULL || session->progress == NULL);
+    sums.prepared_bytes = prepare_bytes(session);
     sums.promised_tasks = session->granted_tasks - session->submitted_tasks;
     sums.promised_bytes = session->granted_bytes - session->submitted_bytes;
     uint64_t *to = (uint64_t *)all;
@@ -236,7 +241,7 @@ void core_check(const struct core *core)
     assert(held == sums.running && workers == stats->workers && slots == stats->slots);
     assert(sums.tasks == core->held && sums.queued == stats->queued && sums.running == stats->running);
     assert(sums.finished == stats->undelivered);
-    assert(sums.payload_bytes + sums.result_bytes + sums.record_bytes == stats->memory_bytes);
+    assert(sums.payload_bytes + sums.result_bytes + sums.record_bytes + sums.prepared_bytes == stats->memory_bytes);
     assert(sums.promised_tasks == core->promised_tasks && sums.promised_bytes == core->promised_bytes);
     assert(sums.deadlines == core->deadlines.count);
     for (size_t i = 1; i < core->deadlines.count; i++) {

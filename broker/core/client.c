@@ -69,7 +69,8 @@ static void begin(const struct intake *intake, struct task *task)
     session->held++;
     core->held++;
     session_add_bytes(core, session, task->size, false);
-    if (intake->submit->resumed && (core->is_recovering || intake->kind->at_most_once)) {
+    bool may_be_held = intake->submit->resumed && (core->is_recovering || intake->kind->at_most_once);
+    if (may_be_held && !session->is_broken) {
         task_begin(core, task, TASK_RECOVERING, NULL);
         if (!core->is_recovering) {
             recovery_task_over(core, task);
@@ -77,7 +78,8 @@ static void begin(const struct intake *intake, struct task *task)
         return;
     }
     task_begin(core, task, TASK_QUEUED, NULL);
-    if (intake->is_unserved) {
+    lease_review(core, task);
+    if (intake->is_unserved && task->state == TASK_QUEUED) {
         task_finish(core, task, TASK_UNSERVED, NETPOOL_NO_SUCH_FUNCTION);
     }
 }
@@ -224,8 +226,17 @@ void client_cancel(struct core *core, struct peer *peer, struct np_message *mess
     for (size_t i = 0; i < cancel->n_seqs; i++) {
         struct task *task = np_table_find(&peer->session->tasks, cancel->seqs[i]);
         if (task != NULL && task->kind != NULL) { /* else its result has been acknowledged */
-            lease_cancel(core, task, TASK_CANCEL);
+            lease_cancel(core, task, cancel->unstarted_only ? TASK_CANCEL_UNSTARTED : TASK_CANCEL);
         }
+    }
+}
+
+void client_prepare(struct core *core, struct peer *peer, struct np_message *message, int64_t now)
+{
+    (void)now;
+    if (prepare_receive(core, peer->session, message->envelope->prepare, message->body, message->body_size) !=
+        NETPOOL_OK) {
+        peer_close(core, peer, NETPOOL_NO_MEMORY, "no memory for an initializer's input");
     }
 }
 

@@ -93,8 +93,9 @@ netpool_status core_new(struct core **out, const struct core_config *config, con
     functions_init(&core->functions, config->hash_seed);
     core->sessions.seed = config->hash_seed;
     core->worker_ids.seed = config->hash_seed;
-    struct np_list *lists[] = {&core->new_peers, &core->touched, &core->closing, &core->all_sessions, &core->detached,
-                               &core->paused,    &core->fleets,  &core->workers, &core->hungry,       &core->surplus};
+    struct np_list *lists[] = {&core->new_peers, &core->touched, &core->closing, &core->all_sessions,
+                               &core->detached,  &core->paused,  &core->fleets,  &core->workers,
+                               &core->hungry,    &core->surplus, &core->progress};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         np_list_init(lists[i]);
     }
@@ -217,6 +218,7 @@ void core_tick(struct core *core, int64_t now)
             task_retry_due(core, task);
         }
     }
+    progress_tick(core, now);
     if (core->is_recovering && core->recovery_end_ns <= now) {
         recovery_over(core);
     }
@@ -225,7 +227,7 @@ void core_tick(struct core *core, int64_t now)
 
 int64_t core_deadline(const struct core *core)
 {
-    int64_t deadline = core->recovery_end_ns;
+    int64_t deadline = np_earlier(core->recovery_end_ns, progress_deadline(core));
     const struct peer *peer = first_new_peer(core);
     const struct session *session = first_detached(core);
     const struct task *task = deadline_first(&core->deadlines);

@@ -94,6 +94,7 @@ static bool may_resume(struct core *core, struct peer *peer, const struct sessio
 static void attach(struct peer *peer, struct session *session)
 {
     peer->session = session;
+    session->max_payload = peer->max_payload;
     session->peer = peer;
     np_list_remove(&session->detached_node);
     memcpy(session->name, peer->name, sizeof session->name);

@@ -1,11 +1,11 @@
 #include "broker/core/lease.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "broker/core/record.h"
 #include "broker/core/state.h"
+#include "common/text.h"
 
 void lease_assign(struct core *core, struct task *task, struct worker *worker, int64_t now)
 {
@@ -31,12 +31,51 @@ static bool is_leased(const struct task *task)
     return task->state == TASK_LEASED || task->state == TASK_CANCELLING;
 }
 
-/* Does the row name the current lease, and does this worker hold it? */
-static bool is_holder(const struct core *core, const struct task *task, const struct worker *worker, uint32_t attempt,
-                      uint64_t epoch)
+bool lease_is_held(const struct core *core, const struct task *task, const struct worker *worker, uint64_t epoch)
 {
-    return is_leased(task) && task->worker == worker && task->attempt == attempt &&
+    return is_leased(task) && task->worker == worker &&
            (epoch == core->config.epoch || (task->extra != NULL && task->extra->held_epoch == epoch));
+}
+
+/* A task that no worker holds. An attempt that counts has begun, or must be taken to have. */
+static void finish_unassigned(struct core *core, struct task *task, enum task_event event, netpool_status status)
+{
+    if (task->attempt > 0) {
+        record_started(core, task);
+    }
+    task_finish(core, task, event, status);
+}
+
+void lease_review(struct core *core, struct task *task)
+{
+    if (task->is_unwanted) {
+        finish_unassigned(core, task, TASK_CANCEL_UNSTARTED, NETPOOL_CANCELLED);
+    } else if (task->session->is_broken) {
+        finish_unassigned(core, task, TASK_BREAK, NETPOOL_NOT_INITIALIZED);
+    }
+}
+
+static void say_too_large(char *text, size_t text_size, uint32_t size, const struct session *session)
+{
+    np_text_format(text, text_size, "a result of %u bytes; the pool's limit is %llu", size,
+                   (unsigned long long)session->max_payload);
+}
+
+void lease_hold_to_limit(struct core *core, struct task *task)
+{
+    if (task->status != NETPOOL_OK || task->size <= task->session->max_payload) {
+        return;
+    }
+    char text[128];
+    say_too_large(text, sizeof text, task->size, task->session);
+    Np__Failure failure = NP__FAILURE__INIT;
+    failure.message = text;
+    failure.started = true;
+    task_drop_data(core, task);
+    record_failure(core, task, &failure);
+    task->status = NETPOOL_TOO_LARGE;
+    core->stats.done--;
+    core->stats.failed++;
 }
 
 /* A row that does not name its sender's lease: late if the sender may have held it, refused if it never can have.
@@ -89,6 +128,7 @@ static void take_crash(struct core *core, struct task *task, netpool_status stat
     }
     if (may_run_again(task)) {
         task_retry(core, task, TASK_RESULT);
+        lease_review(core, task);
         return;
     }
     if (failure != NULL) {
@@ -106,7 +146,9 @@ struct row {
     const uint8_t *data;
     struct np_message *whole; /* its body is this result and worth taking over; or NULL */
     uint64_t compute_ns;
+    uint64_t wait_ns; /* at the worker */
     uint32_t pid;
+    uint32_t attempt;
     const Np__Failure *failure;
 };
 
@@ -180,11 +222,13 @@ static bool take_failure(struct core *core, struct task *task, const struct row 
     }
     worker->failed++;
     task_retry(core, task, TASK_RESULT);
+    lease_review(core, task);
     return true;
 }
 
 static bool take_row(struct core *core, struct worker *worker, struct task *task, const struct row *row)
 {
+    task->queue_ns += row->wait_ns < UINT64_MAX - task->queue_ns ? row->wait_ns : UINT64_MAX - task->queue_ns;
     bool is_crash = row->status == NETPOOL_CRASHED || row->status == NETPOOL_OUT_OF_MEMORY;
     if (is_to_be_retried(task, row->status)) {
         return take_failure(core, task, row);
@@ -218,10 +262,62 @@ static bool count_result_bytes(struct core *core, struct worker *worker, size_t 
     return true;
 }
 
-/* A result that its client will not take fails its task instead of the client's link. */
-static bool is_too_large_for_client(const struct session *session, const struct row *row)
+/* Fails a result that its client will not take, instead of the client's link. */
+static void hold_row_to_limit(const struct session *session, struct row *row, Np__Failure *failure, char *text,
+                              size_t text_size)
 {
-    return row->status == NETPOOL_OK && session->peer != NULL && row->size > session->peer->max_payload;
+    if (row->status != NETPOOL_OK || session->max_payload == 0 || row->size <= session->max_payload) {
+        return;
+    }
+    say_too_large(text, text_size, row->size, session);
+    failure->message = text;
+    failure->started = true;
+    row->status = NETPOOL_TOO_LARGE;
+    row->size = 0;
+    row->whole = NULL;
+    row->failure = failure;
+}
+
+static struct row read_row(const Np__Results *results, size_t i, struct np_message *message, const uint8_t *data)
+{
+    struct row row = {.status = results->n_statuses > 0 ? (netpool_status)results->statuses[i] : NETPOOL_OK,
+                      .size = results->sizes[i],
+                      .data = data,
+                      .whole = results->n_seqs == 1 && results->sizes[0] > TASK_INLINE_MAX ? message : NULL,
+                      .compute_ns = results->n_compute_ns > i ? results->compute_ns[i] : 0,
+                      .wait_ns = results->n_wait_ns > i ? results->wait_ns[i] : 0,
+                      .pid = results->n_pids > i ? results->pids[i] : 0,
+                      .attempt = results->n_attempts > 0 ? results->attempts[i] : 1};
+    row.failure = row.status != NETPOOL_OK ? find_failure(results, i) : NULL;
+    return row;
+}
+
+/* False: the worker has been closed. */
+static bool handle_row(struct core *core, struct worker *worker, struct session *session, const Np__Results *results,
+                       uint64_t seq, struct row *row)
+{
+    if (row->status > NETPOOL_NOT_INITIALIZED || row->size > core->config.max_payload) {
+        peer_close(core, worker->peer, NETPOOL_PROTOCOL, "a result has status %u and %u bytes", (unsigned)row->status,
+                   (unsigned)row->size);
+        return false;
+    }
+    struct task *task = session != NULL ? np_table_find(&session->tasks, seq) : NULL;
+    if (task == NULL || task->attempt != row->attempt || !lease_is_held(core, task, worker, results->epoch)) {
+        drop_row(core, worker, task, seq, row->attempt, results->epoch);
+        return true;
+    }
+    Np__Failure too_large = NP__FAILURE__INIT;
+    char text[128];
+    hold_row_to_limit(session, row, &too_large, text, sizeof text);
+    if (!take_row(core, worker, task, row)) {
+        peer_close(core, worker->peer, NETPOOL_NO_MEMORY, "no memory for a result of %u bytes", row->size);
+        return false;
+    }
+    if (row->status == NETPOOL_NOT_INITIALIZED) {
+        bool has_words = row->failure != NULL && row->failure->message[0] != '\0';
+        prepare_failed(core, session, has_words ? row->failure->message : netpool_status_text(row->status));
+    }
+    return true;
 }
 
 bool lease_results(struct core *core, struct worker *worker, struct np_message *message)
@@ -238,46 +334,12 @@ bool lease_results(struct core *core, struct worker *worker, struct np_message *
     const uint8_t *data = message->body;
     bool is_alive = true;
     for (size_t i = 0; i < results->n_seqs && is_alive; i++) {
-        struct row row = {.status = results->n_statuses > 0 ? (netpool_status)results->statuses[i] : NETPOOL_OK,
-                          .size = results->sizes[i],
-                          .data = data,
-                          .whole = results->n_seqs == 1 && results->sizes[0] > TASK_INLINE_MAX ? message : NULL,
-                          .compute_ns = results->n_compute_ns > i ? results->compute_ns[i] : 0,
-                          .pid = results->n_pids > i ? results->pids[i] : 0};
-        uint32_t attempt = results->n_attempts > 0 ? results->attempts[i] : 1;
-        data += row.size;
-        if (row.status > NETPOOL_POISON || row.size > core->config.max_payload) {
-            peer_close(core, worker->peer, NETPOOL_PROTOCOL, "a result has status %u and %u bytes",
-                       (unsigned)row.status, (unsigned)row.size);
-            is_alive = false;
-            break;
-        }
         if (session != NULL) {
             session_look_ahead(session, results->seqs, results->n_seqs, i);
         }
-        struct task *task = session != NULL ? np_table_find(&session->tasks, results->seqs[i]) : NULL;
-        if (task == NULL || !is_holder(core, task, worker, attempt, results->epoch)) {
-            drop_row(core, worker, task, results->seqs[i], attempt, results->epoch);
-            continue;
-        }
-        Np__Failure too_large = NP__FAILURE__INIT;
-        char text[128];
-        if (is_too_large_for_client(session, &row)) {
-            (void)snprintf(text, sizeof text, "a result of %u bytes; the pool's limit is %llu", row.size,
-                           (unsigned long long)session->peer->max_payload);
-            too_large.message = text;
-            row = (struct row){.status = NETPOOL_TOO_LARGE,
-                               .data = row.data,
-                               .compute_ns = row.compute_ns,
-                               .pid = row.pid,
-                               .failure = &too_large};
-        } else if (row.status != NETPOOL_OK) {
-            row.failure = find_failure(results, i);
-        }
-        if (!take_row(core, worker, task, &row)) {
-            peer_close(core, worker->peer, NETPOOL_NO_MEMORY, "no memory for a result of %u bytes", row.size);
-            is_alive = false;
-        }
+        struct row row = read_row(results, i, message, data);
+        is_alive = handle_row(core, worker, session, results, results->seqs[i], &row);
+        data += results->sizes[i];
     }
     if (session != NULL) {
         session_lease_ended(core, session);
@@ -292,6 +354,7 @@ static void take_back(struct core *core, struct task *task)
     } else if (task->state == TASK_LEASED) {
         task->attempt--;
         task_move(core, task, TASK_RETURN, TASK_QUEUED, NULL);
+        lease_review(core, task);
     } else {
         task_finish(core, task, TASK_RETURN, cancel_status(task));
     }
@@ -322,12 +385,18 @@ void lease_cancel(struct core *core, struct task *task, enum task_event event)
     switch (task_rule((enum task_state)task->state, event)) {
     case TASK_TO_FINISHED_CANCELLED:
     case TASK_TO_FINISHED_DEADLINE:
-        task_finish(core, task, event, event == TASK_EXPIRE ? NETPOOL_DEADLINE : NETPOOL_CANCELLED);
+        finish_unassigned(core, task, event, event == TASK_EXPIRE ? NETPOOL_DEADLINE : NETPOOL_CANCELLED);
+        break;
+    case TASK_MARKED:
+        if (!task->is_unwanted && task->state == TASK_LEASED) {
+            worker_revoke(core, task->worker, task->session->id, task->seq, true);
+        }
+        task->is_unwanted = true;
         break;
     case TASK_TO_CANCELLING:
         task->is_expired = event == TASK_EXPIRE;
         task_move(core, task, event, TASK_CANCELLING, NULL);
-        worker_revoke(core, task->worker, task->session->id, task->seq);
+        worker_revoke(core, task->worker, task->session->id, task->seq, false);
         break;
     case TASK_IGNORED:
         break;
@@ -341,6 +410,7 @@ static void lose(struct core *core, struct task *task, const char *why)
     record_attempt(core, task, NETPOOL_LOST, task->worker->origin, 0, NULL, why);
     if (may_run_again(task)) {
         task_retry(core, task, TASK_LOST);
+        lease_review(core, task);
     } else {
         task_finish(core, task, TASK_LOST, NETPOOL_LOST);
     }
@@ -353,12 +423,16 @@ static void settle(struct core *core, struct task *task, bool is_unstarted)
         return;
     }
     if (task->state == TASK_CANCELLING) {
+        if (!is_unstarted) {
+            record_started(core, task);
+        }
         task_finish(core, task, TASK_LOST, cancel_status(task));
         return;
     }
     if (is_unstarted && !task->kind->at_most_once) {
         task->attempt--;
         task_move(core, task, TASK_RETURN, TASK_QUEUED, NULL);
+        lease_review(core, task);
         return;
     }
     lose(core, task, "the worker was lost");
@@ -366,7 +440,7 @@ static void settle(struct core *core, struct task *task, bool is_unstarted)
 
 void lease_forfeit(struct core *core, struct task *task, const char *why)
 {
-    worker_revoke(core, task->worker, task->session->id, task->seq);
+    worker_revoke(core, task->worker, task->session->id, task->seq, false);
     lose(core, task, why);
 }
 

@@ -18,7 +18,16 @@ void lease_assign(struct core *core, struct task *task, struct worker *worker, i
 bool lease_results(struct core *core, struct worker *worker, struct np_message *message);
 bool lease_returned(struct core *core, struct worker *worker, const Np__Returned *returned);
 
-/* The client, or the clock, wants no result any more. */
+/* Does this worker hold the task's lease, given in that epoch? */
+bool lease_is_held(const struct core *core, const struct task *task, const struct worker *worker, uint64_t epoch);
+
+/* A task has come to its queue, or back to it: it is finished at once where nobody wants it to run any more. */
+void lease_review(struct core *core, struct task *task);
+
+/* A finished task whose result its client has turned out not to take fails. */
+void lease_hold_to_limit(struct core *core, struct task *task);
+
+/* The client, or the clock, wants no result any more; with TASK_CANCEL_UNSTARTED only if it has not begun to run. */
 void lease_cancel(struct core *core, struct task *task, enum task_event event);
 
 /* The task is taken away from a worker that goes on, as if that had been lost. */

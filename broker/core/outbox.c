@@ -87,6 +87,10 @@ static void send_assignments(struct core *core, struct worker *worker)
             }
             append(outbox, task);
         }
+        if (first->session->preparation != NULL && !prepare_brief(core, worker, first->session)) {
+            peer_close(core, worker->peer, NETPOOL_NO_MEMORY, "no memory to prepare a worker");
+            break;
+        }
         send_assign(core, worker->peer, first);
     }
     worker->unsent = NULL;
@@ -108,6 +112,7 @@ static void send_revocations(struct core *core, struct worker *worker)
         struct revocation *first = &worker->revocations[i];
         clear(outbox);
         while (i < worker->revocation_count && outbox->count < NP_BATCH_TASKS_MAX &&
+               worker->revocations[i].unstarted_only == first->unstarted_only &&
                memcmp(first->session, worker->revocations[i].session, NP_SESSION_SIZE) == 0) {
             outbox->seqs[outbox->count++] = worker->revocations[i++].seq;
         }
@@ -116,6 +121,7 @@ static void send_revocations(struct core *core, struct worker *worker)
         withdraw.session.len = NP_SESSION_SIZE;
         withdraw.n_seqs = outbox->count;
         withdraw.seqs = outbox->seqs;
+        withdraw.unstarted_only = first->unstarted_only;
         send_withdraw(core, worker->peer, &withdraw);
     }
     worker->revocation_count = 0;
@@ -161,6 +167,28 @@ static void send_welcome(struct core *core, struct peer *peer)
     send(core, peer, &envelope, false);
 }
 
+/* What the broker says where no worker has said anything. */
+static const char *plain_message(const struct task *task)
+{
+    netpool_status status = (netpool_status)task->status;
+    return status == NETPOOL_NOT_INITIALIZED && task->session->broken_message != NULL ? task->session->broken_message
+                                                                                      : netpool_status_text(status);
+}
+
+/* A crash is proof that it had begun, and what was lost must be taken to have. */
+static bool has_certainly_started(const struct task *task)
+{
+    switch (task->status) {
+    case NETPOOL_CRASHED:
+    case NETPOOL_OUT_OF_MEMORY:
+    case NETPOOL_POISON:
+    case NETPOOL_LOST:
+        return task->attempt > 0;
+    default:
+        return false;
+    }
+}
+
 /* One failure for the task just appended. What the broker decided by itself has no record but its status. */
 static void append_failure(struct outbox *outbox, const struct task *task)
 {
@@ -179,8 +207,9 @@ static void append_failure(struct outbox *outbox, const struct task *task)
     Np__Failure *failure = &outbox->failures[i];
     failure->index = (uint32_t)(outbox->count - 1);
     if (failure->message[0] == '\0') {
-        failure->message = (char *)netpool_status_text((netpool_status)task->status);
+        failure->message = (char *)plain_message(task);
     }
+    failure->started |= has_certainly_started(task);
     outbox->failure_pointers[i] = failure;
 }
 
@@ -277,6 +306,7 @@ static void send_to_worker(struct core *core, struct worker *worker)
         send_credit(core, worker->peer, 0, worker->credit_bytes);
     }
     send_revocations(core, worker);
+    prepare_send_outdated(core, worker);
     send_assignments(core, worker);
     if (worker->withdraw_due > 0) {
         Np__Withdraw withdraw = NP__WITHDRAW__INIT;
@@ -301,6 +331,7 @@ void outbox_send_due(struct core *core, struct peer *peer, int64_t now)
             send_credit(core, peer, peer->session->granted_tasks, peer->session->granted_bytes);
         }
         deliver(core, peer->session);
+        progress_send_due(core, peer->session, now);
     }
     if (peer->worker != NULL) {
         send_to_worker(core, peer->worker);

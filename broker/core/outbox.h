@@ -38,7 +38,8 @@ struct outbox {
     uint8_t bytes[NP_FRAME_BODY_MAX];
 };
 
-/* Everything that is due to an open peer: its WELCOME, credit, tasks, withdrawals, results, status. */
+/* Everything that is due to an open peer: its WELCOME, credit, tasks and how to prepare for them, withdrawals,
+ * results, progress, status. */
 void outbox_send_due(struct core *core, struct peer *peer, int64_t now);
 
 #endif

@@ -108,6 +108,11 @@ static void on_drain(struct core *core, struct peer *peer, struct np_message *me
     (void)now;
 }
 
+static void on_progress(struct core *core, struct peer *peer, struct np_message *message, int64_t now)
+{
+    progress_receive(core, peer->worker, message->envelope->progress, now);
+}
+
 static void on_status_request(struct core *core, struct peer *peer, struct np_message *message, int64_t now)
 {
     (void)message;
@@ -124,11 +129,13 @@ static const struct handler {
     {NP__ENVELOPE__KIND_SUBMIT, -1, client_submit},
     {NP__ENVELOPE__KIND_CANCEL, -1, client_cancel},
     {NP__ENVELOPE__KIND_ACKNOWLEDGE, -1, client_acknowledge},
+    {NP__ENVELOPE__KIND_PREPARE, -1, client_prepare},
     {NP__ENVELOPE__KIND_RESULTS, WORKER_RESULTS, on_results},
     {NP__ENVELOPE__KIND_RETURNED, WORKER_RETURNED, on_returned},
     {NP__ENVELOPE__KIND_HELD, WORKER_HELD, on_held},
     {NP__ENVELOPE__KIND_READY, WORKER_SAYS_READY, on_ready},
     {NP__ENVELOPE__KIND_DRAIN, WORKER_DRAIN, on_drain},
+    {NP__ENVELOPE__KIND_PROGRESS, -1, on_progress},
     {NP__ENVELOPE__KIND_STATUS_REQUEST, -1, on_status_request},
 };
 

@@ -1,10 +1,10 @@
 #include "broker/core/record.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "broker/core/state.h"
+#include "common/text.h"
 
 #define RECORD_MESSAGE_MAX 255 /* bytes of an attempt's message */
 #define TAG_ATTEMPTS 0x4a      /* Failure.attempts: field 9, length-delimited */
@@ -42,7 +42,8 @@ void record_attempt(struct core *core, struct task *task, netpool_status status,
                     uint32_t pid, const Np__Failure *failure, const char *message)
 {
     char text[RECORD_MESSAGE_MAX + 1];
-    snprintf(text, sizeof text, "%s", failure != NULL && failure->message[0] != '\0' ? failure->message : message);
+    (void)np_text_copy(text, sizeof text,
+                       failure != NULL && failure->message[0] != '\0' ? failure->message : message);
     Np__Attempt attempt = NP__ATTEMPT__INIT;
     attempt.attempt = task->attempt;
     attempt.status = (uint32_t)status;
@@ -78,6 +79,13 @@ void record_failure(struct core *core, struct task *task, const Np__Failure *fai
     if (out != NULL) {
         np__failure__pack(&own, out);
     }
+}
+
+void record_started(struct core *core, struct task *task)
+{
+    Np__Failure failure = NP__FAILURE__INIT;
+    failure.started = true;
+    record_failure(core, task, &failure);
 }
 
 void record_forget_loss(struct core *core, struct task *task)

@@ -17,6 +17,9 @@ void record_attempt(struct core *core, struct task *task, netpool_status status,
                     uint32_t pid, const Np__Failure *failure, const char *message);
 void record_failure(struct core *core, struct task *task, const Np__Failure *failure);
 
+/* The last attempt had begun to run, or may have. */
+void record_started(struct core *core, struct task *task);
+
 /* The newest attempt was not lost after all: its worker has come back with it. */
 void record_forget_loss(struct core *core, struct task *task);
 

@@ -36,6 +36,9 @@ static bool adopt(struct core *core, struct worker *worker, struct task *task, u
     task->attempt = (uint8_t)attempt;
     task_move(core, task, TASK_HOLD, TASK_LEASED, worker);
     core->stats.adopted++;
+    if (task->is_unwanted) {
+        worker_revoke(core, worker, task->session->id, task->seq, true);
+    }
     return true;
 }
 
@@ -75,7 +78,7 @@ static bool take_held(struct core *core, struct worker *worker, const Np__Held *
         core->held < core->config.max_tasks) {
         return keep_unclaimed(core, worker, session, seq, attempt, held->epoch);
     }
-    worker_revoke(core, worker, held->session.data, seq);
+    worker_revoke(core, worker, held->session.data, seq, false);
     return true;
 }
 
@@ -133,6 +136,7 @@ bool recovery_claim(struct core *core, struct task *task, struct kind *kind, con
         kind->references++;
         np_list_remove(&task->node);
         np_list_push_back(&task->session->undelivered, &task->node);
+        lease_hold_to_limit(core, task);
         return true;
     }
     if (deadline_ns != 0 && deadline_add(&core->deadlines, task, deadline_ns) != NETPOOL_OK) {
@@ -156,6 +160,7 @@ void recovery_task_over(struct core *core, struct task *task)
         task_finish(core, task, TASK_RECOVER, NETPOOL_LOST);
     } else {
         task_move(core, task, TASK_RECOVER, TASK_QUEUED, NULL);
+        lease_review(core, task);
     }
 }
 

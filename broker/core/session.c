@@ -86,6 +86,8 @@ void session_destroy(struct core *core, struct session *session)
         }
     }
     assert(session->queue_table.count == 0 && session->lanes.count == 0);
+    prepare_session_over(core, session);
+    progress_drop(session);
     forget(core, session);
     np_list_remove(&session->node);
     np_list_remove(&session->detached_node);
@@ -99,6 +101,7 @@ void session_destroy(struct core *core, struct session *session)
 void session_detach(struct core *core, struct session *session, int64_t now)
 {
     session->peer = NULL;
+    progress_drop(session);
     session->grace_end_ns = now + core->config.session_grace_ns;
     np_list_push_back(&core->detached, &session->detached_node);
 }
@@ -107,6 +110,7 @@ void session_end(struct core *core, struct session *session)
 {
     session->is_ending = true;
     session->peer = NULL;
+    progress_drop(session);
     np_list_remove(&session->detached_node);
     /* What was promised to it goes to others at once. */
     core->promised_tasks -= session->granted_tasks - session->submitted_tasks;

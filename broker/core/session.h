@@ -18,6 +18,8 @@
 
 struct core;
 struct peer;
+struct preparation;
+struct progress;
 
 #define SESSION_KINDS 4           /* kinds remembered, so that batches of one sort share one */
 #define SESSION_FLOOR_TASKS 64    /* a client may always hold so many tasks and one payload of any size */
@@ -38,6 +40,7 @@ struct session {
     char name[NP_NAME_MAX + 1];
     char host[NP_NAME_MAX + 1];
     char address[129];
+    uint64_t max_payload; /* bytes; the largest result that its client takes. 0: not known yet */
 
     struct np_table tasks;    /* by seq */
     uint64_t held;            /* their number */
@@ -66,6 +69,12 @@ struct session {
     bool is_paused;             /* dispatches nothing: too many result bytes wait for acknowledgement */
     struct np_list paused_node; /* in core.paused */
     uint64_t service;           /* nanoseconds of work given to it, or the share it forwent: least goes first */
+
+    struct preparation *preparation; /* NULL: none */
+    struct np_table briefed;         /* struct briefing, by worker */
+    bool is_broken;                  /* its initializer failed: no task of it will run */
+    char *broken_message;            /* in its words; NULL: none */
+    struct progress *progress;       /* of its tasks, to be sent; NULL: none */
 
     struct np_list recovering;  /* tasks by state ... */
     struct np_list waiting;     /* queued ones that may not be scheduled yet */

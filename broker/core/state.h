@@ -9,6 +9,8 @@
 #include "broker/core/function.h"
 #include "broker/core/outbox.h"
 #include "broker/core/peer.h"
+#include "broker/core/prepare.h"
+#include "broker/core/progress.h"
 #include "broker/core/queue.h"
 #include "broker/core/session.h"
 #include "broker/core/task.h"
@@ -38,6 +40,7 @@ struct core {
     struct np_list all_sessions;
     struct np_list detached;
     struct np_list paused;
+    struct np_list progress; /* of clients that are to hear of it */
     uint64_t held;           /* tasks */
     uint64_t promised_tasks; /* granted and not submitted, over all sessions */
     uint64_t promised_bytes;

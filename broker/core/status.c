@@ -83,7 +83,7 @@ static bool fill_clients(const struct core *core, struct rows *rows)
         row->queued = session->queued;
         row->running = session->running;
         row->done = session->done;
-        row->memory_bytes = session->payload_bytes + session->result_bytes;
+        row->memory_bytes = session->payload_bytes + session->result_bytes + prepare_bytes(session);
         rows->client_pointers[rows->client_count++] = row;
     }
     return true;

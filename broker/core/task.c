@@ -19,7 +19,9 @@ static const uint8_t rules[TASK_STATES][TASK_EVENTS] = {
                          [TASK_EXPIRE] = TASK_TO_FINISHED_DEADLINE,
                          [TASK_HOLD] = TASK_TO_LEASED,
                          [TASK_RECOVER] = TASK_TO_QUEUED_OR_FINISHED,
-                         [TASK_UNSERVED] = TASK_NEVER},
+                         [TASK_UNSERVED] = TASK_NEVER,
+                         [TASK_CANCEL_UNSTARTED] = TASK_MARKED,
+                         [TASK_BREAK] = TASK_TO_FINISHED},
     [TASK_QUEUED] = {[TASK_ASSIGN] = TASK_TO_LEASED,
                      [TASK_RESULT] = TASK_DROPPED,
                      [TASK_LOST] = TASK_NEVER,
@@ -28,7 +30,9 @@ static const uint8_t rules[TASK_STATES][TASK_EVENTS] = {
                      [TASK_EXPIRE] = TASK_TO_FINISHED_DEADLINE,
                      [TASK_HOLD] = TASK_TO_LEASED,
                      [TASK_RECOVER] = TASK_NEVER,
-                     [TASK_UNSERVED] = TASK_TO_FINISHED},
+                     [TASK_UNSERVED] = TASK_TO_FINISHED,
+                     [TASK_CANCEL_UNSTARTED] = TASK_TO_FINISHED_CANCELLED,
+                     [TASK_BREAK] = TASK_TO_FINISHED},
     [TASK_LEASED] = {[TASK_ASSIGN] = TASK_NEVER,
                      [TASK_RESULT] = TASK_TO_QUEUED_OR_FINISHED,
                      [TASK_LOST] = TASK_TO_QUEUED_OR_FINISHED,
@@ -37,7 +41,9 @@ static const uint8_t rules[TASK_STATES][TASK_EVENTS] = {
                      [TASK_EXPIRE] = TASK_TO_CANCELLING,
                      [TASK_HOLD] = TASK_DROPPED,
                      [TASK_RECOVER] = TASK_NEVER,
-                     [TASK_UNSERVED] = TASK_NEVER},
+                     [TASK_UNSERVED] = TASK_NEVER,
+                     [TASK_CANCEL_UNSTARTED] = TASK_MARKED,
+                     [TASK_BREAK] = TASK_IGNORED},
     [TASK_CANCELLING] = {[TASK_ASSIGN] = TASK_NEVER,
                          [TASK_RESULT] = TASK_TO_FINISHED,
                          [TASK_LOST] = TASK_TO_FINISHED_CANCELLED,
@@ -46,7 +52,9 @@ static const uint8_t rules[TASK_STATES][TASK_EVENTS] = {
                          [TASK_EXPIRE] = TASK_NEVER,
                          [TASK_HOLD] = TASK_DROPPED,
                          [TASK_RECOVER] = TASK_NEVER,
-                         [TASK_UNSERVED] = TASK_NEVER},
+                         [TASK_UNSERVED] = TASK_NEVER,
+                         [TASK_CANCEL_UNSTARTED] = TASK_IGNORED,
+                         [TASK_BREAK] = TASK_IGNORED},
     [TASK_FINISHED] = {[TASK_ASSIGN] = TASK_NEVER,
                        [TASK_RESULT] = TASK_DROPPED,
                        [TASK_LOST] = TASK_NEVER,
@@ -55,7 +63,9 @@ static const uint8_t rules[TASK_STATES][TASK_EVENTS] = {
                        [TASK_EXPIRE] = TASK_NEVER,
                        [TASK_HOLD] = TASK_DROPPED,
                        [TASK_RECOVER] = TASK_NEVER,
-                       [TASK_UNSERVED] = TASK_NEVER},
+                       [TASK_UNSERVED] = TASK_NEVER,
+                       [TASK_CANCEL_UNSTARTED] = TASK_IGNORED,
+                       [TASK_BREAK] = TASK_IGNORED},
 };
 
 enum task_rule task_rule(enum task_state state, enum task_event event)
@@ -71,9 +81,17 @@ const char *task_state_name(enum task_state state)
 
 const char *task_event_name(enum task_event event)
 {
-    static const char *const names[TASK_EVENTS] = {"on assign",   "on result",        "on worker lost",
-                                                   "on returned", "on cancel",        "on expiry",
-                                                   "on held",     "on recovery over", "on no function"};
+    static const char *const names[TASK_EVENTS] = {"on assign",
+                                                   "on result",
+                                                   "on worker lost",
+                                                   "on returned",
+                                                   "on cancel",
+                                                   "on expiry",
+                                                   "on held",
+                                                   "on recovery over",
+                                                   "on no function",
+                                                   "on cancel unstarted",
+                                                   "on failed initializer"};
     return names[event];
 }
 
@@ -83,6 +101,7 @@ const char *task_rule_text(enum task_rule rule)
         [TASK_NEVER] = "-",
         [TASK_IGNORED] = "ignored",
         [TASK_DROPPED] = "dropped",
+        [TASK_MARKED] = "marked",
         [TASK_TO_LEASED] = "leased",
         [TASK_TO_QUEUED] = "queued",
         [TASK_TO_CANCELLING] = "cancelling",
@@ -112,6 +131,7 @@ static bool leads_to(enum task_rule rule, enum task_state next)
     case TASK_NEVER:
     case TASK_IGNORED:
     case TASK_DROPPED:
+    case TASK_MARKED:
         break;
     }
     return false;

@@ -28,16 +28,19 @@ enum task_event {
     TASK_RETURN, /* its worker gives it back unstarted */
     TASK_CANCEL,
     TASK_EXPIRE,
-    TASK_HOLD,    /* a worker reports that it has it */
-    TASK_RECOVER, /* the time for that is over */
-    TASK_UNSERVED /* workers are there, and none has its function */
+    TASK_HOLD,             /* a worker reports that it has it */
+    TASK_RECOVER,          /* the time for that is over */
+    TASK_UNSERVED,         /* workers are there, and none has its function */
+    TASK_CANCEL_UNSTARTED, /* the client wants it no more, unless it has begun to run */
+    TASK_BREAK             /* its session's initializer failed */
 };
-#define TASK_EVENTS 9
+#define TASK_EVENTS 11
 
 enum task_rule {
     TASK_NEVER,   /* our bug */
     TASK_IGNORED, /* a race that is nobody's fault */
     TASK_DROPPED, /* what the worker says is late, or refused */
+    TASK_MARKED,  /* stays; when it would be queued again, it is finished as CANCELLED */
     TASK_TO_LEASED,
     TASK_TO_QUEUED,
     TASK_TO_CANCELLING,
@@ -97,6 +100,7 @@ struct task {
     bool is_expired : 1;      /* cancelling because of its expiry */
     bool is_sent : 1;         /* finished: in session.sent */
     bool is_waiting : 1;      /* queued: for its lane, or for the time of its next attempt */
+    bool is_unwanted : 1;     /* marked: to be finished instead of queued again */
     uint8_t inlined[];
 };
 

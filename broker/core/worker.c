@@ -144,6 +144,8 @@ struct worker *worker_new(struct core *core, struct peer *peer, const Np__Hello 
     np_list_init(&worker->leases);
     np_list_init(&worker->hungry_node);
     np_list_init(&worker->surplus_node);
+    np_list_init(&worker->briefings);
+    np_list_init(&worker->outdated);
     np_list_push_back(&core->workers, &worker->node);
     core->stats.workers++;
     core->stats.slots += worker->slots;
@@ -157,6 +159,7 @@ void worker_end(struct core *core, struct worker *worker, bool orderly, int64_t 
     (void)known;
     lease_settle_all(core, worker, orderly, now);
     assert(worker->held == 0 && worker->held_units == 0 && worker->held_bytes == 0);
+    prepare_worker_over(worker);
     np_list_remove(&worker->node);
     core->stats.workers--;
     core->stats.slots -= worker->slots;
@@ -228,7 +231,8 @@ bool worker_fits(struct core *core, struct worker *worker, uint32_t size)
     return false;
 }
 
-void worker_revoke(struct core *core, struct worker *worker, const uint8_t *session_id, uint64_t seq)
+void worker_revoke(struct core *core, struct worker *worker, const uint8_t *session_id, uint64_t seq,
+                   bool unstarted_only)
 {
     if (worker->revocation_count == worker->revocation_capacity) {
         size_t capacity = worker->revocation_capacity == 0 ? 16 : worker->revocation_capacity * 2;
@@ -243,6 +247,7 @@ void worker_revoke(struct core *core, struct worker *worker, const uint8_t *sess
     struct revocation *revocation = &worker->revocations[worker->revocation_count++];
     memcpy(revocation->session, session_id, NP_SESSION_SIZE);
     revocation->seq = seq;
+    revocation->unstarted_only = unstarted_only;
     core_touch(core, worker->peer);
 }
 

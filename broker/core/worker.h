@@ -43,6 +43,7 @@ struct origin {
 struct revocation {
     uint8_t session[NP_SESSION_SIZE];
     uint64_t seq;
+    bool unstarted_only;
 };
 
 struct worker {
@@ -72,6 +73,9 @@ struct worker {
     uint32_t withdraw_due;       /* to be asked with the next flush */
     uint32_t withdrawn;          /* tasks given back so far in answer to it */
     bool is_barren;              /* had nothing to give back: asked again after it was given more */
+
+    struct np_list briefings; /* what it was told of sessions, struct briefing */
+    struct np_list outdated;  /* what it is to be told to forget */
 
     struct revocation *revocations;
     size_t revocation_count;
@@ -135,8 +139,11 @@ void worker_withdraw(struct core *core, struct worker *worker, uint32_t count);
 /* Does a payload of this size fit its window? If not, the worker waits until something of what it holds is done. */
 bool worker_fits(struct core *core, struct worker *worker, uint32_t size);
 
-/* It is to drop that task. A worker that cannot be told is closed (out of memory). */
-void worker_revoke(struct core *core, struct worker *worker, const uint8_t *session_id, uint64_t seq);
+/* It is to drop that task, or only if it has not begun to run. A worker that cannot be told is closed (out of
+ * memory).
+ */
+void worker_revoke(struct core *core, struct worker *worker, const uint8_t *session_id, uint64_t seq,
+                   bool unstarted_only);
 
 void origin_release(struct origin *origin);
 

@@ -229,15 +229,26 @@ void rig_submit(struct rig *rig, uint64_t client, struct rig_task task)
     free(body);
 }
 
-void rig_cancel(struct rig *rig, uint64_t client, uint64_t seq)
+static void cancel_one(struct rig *rig, uint64_t client, uint64_t seq, bool unstarted_only)
 {
     Np__Cancel cancel = NP__CANCEL__INIT;
+    cancel.unstarted_only = unstarted_only;
     cancel.n_seqs = 1;
     cancel.seqs = &seq;
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_CANCEL;
     envelope.cancel = &cancel;
     rig_give(rig, client, &envelope, NULL, 0);
+}
+
+void rig_cancel(struct rig *rig, uint64_t client, uint64_t seq)
+{
+    cancel_one(rig, client, seq, false);
+}
+
+void rig_cancel_unstarted(struct rig *rig, uint64_t client, uint64_t seq)
+{
+    cancel_one(rig, client, seq, true);
 }
 
 void rig_acknowledge(struct rig *rig, uint64_t client, uint64_t first, uint64_t count)

@@ -78,6 +78,7 @@ struct rig_task {
 };
 void rig_submit(struct rig *rig, uint64_t client, struct rig_task task);
 void rig_cancel(struct rig *rig, uint64_t client, uint64_t seq);
+void rig_cancel_unstarted(struct rig *rig, uint64_t client, uint64_t seq);
 void rig_acknowledge(struct rig *rig, uint64_t client, uint64_t first, uint64_t count);
 
 struct rig_result {

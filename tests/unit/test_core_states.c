@@ -126,6 +126,12 @@ static void happen(struct scene *scene, enum task_event event)
         rig_disconnect(rig, scene->worker, false);
         rig_worker(rig, 4, 1, "g");
         break;
+    case TASK_CANCEL_UNSTARTED:
+        rig_cancel_unstarted(rig, scene->client, 1);
+        break;
+    case TASK_BREAK:
+        prepare_failed(rig->core, rig_task_of(rig, CLIENT, 1)->session, "no licence");
+        break;
     }
 }
 
@@ -139,6 +145,10 @@ static void assert_followed(const struct scene *scene, enum task_state before, e
     case TASK_DROPPED:
     case TASK_NEVER:
         assert_int_equal(task->state, before);
+        break;
+    case TASK_MARKED:
+        assert_int_equal(task->state, before);
+        assert_true(task->is_unwanted);
         break;
     case TASK_TO_LEASED:
         assert_int_equal(task->state, TASK_LEASED);
