@@ -112,7 +112,7 @@ static void link_received(void *owner, struct channel *channel, struct np_messag
     struct backend_remote *remote = owner;
     netpool_error error = {0};
     bool is_welcome = message->envelope->kind_case == NP__ENVELOPE__KIND_WELCOME;
-    netpool_status status = dialogue_receive(engine_dialogue(remote->engine), message, np_clock_now(), &error);
+    netpool_status status = engine_receive(remote->engine, message, np_clock_now(), &error);
     if (status != NETPOOL_OK) {
         channel_close(channel, status, error.message);
     } else if (is_welcome) {
@@ -209,8 +209,8 @@ static void flush(struct backend *backend, int64_t now)
     do { /* as long as the link takes it all */
         size_t backlog = channel_backlog(remote->channel);
         before = backlog;
-        netpool_status status = dialogue_flush(engine_dialogue(remote->engine), &output,
-                                               backlog < BACKLOG_MAX ? BACKLOG_MAX - backlog : 0, now);
+        netpool_status status =
+            engine_flush(remote->engine, &output, backlog < BACKLOG_MAX ? BACKLOG_MAX - backlog : 0, now);
         if (status != NETPOOL_OK) {
             channel_close(remote->channel, status, netpool_status_text(status));
             return;

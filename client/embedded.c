@@ -14,7 +14,7 @@ static void send_to_client(struct embedded *embedded, Np__Envelope *envelope, co
 {
     struct np_message message = {.envelope = envelope, .body = body, .body_size = body_size};
     netpool_error error = {0};
-    netpool_status status = dialogue_receive(embedded->dialogue, &message, embedded->now, &error);
+    netpool_status status = engine_receive(embedded->engine, &message, embedded->now, &error);
     if (status != NETPOOL_OK) {
         engine_fail(embedded->engine, status, error.message);
     }
@@ -97,7 +97,7 @@ void embedded_flush(struct embedded *embedded, int64_t now)
     struct dialogue_output output = {.context = embedded, .send = dialogue_sends};
     embedded->now = now;
     for (int round = 0; round < ROUNDS_MAX; round++) {
-        netpool_status status = dialogue_flush(embedded->dialogue, &output, SIZE_MAX, now);
+        netpool_status status = engine_flush(embedded->engine, &output, SIZE_MAX, now);
         if (status != NETPOOL_OK) {
             engine_fail(embedded->engine, status, "out of memory in the client");
         }

@@ -22,6 +22,7 @@ struct engine {
     struct reactor *reactor;
     struct dialogue *dialogue;
     struct backend *backend;
+    struct np_profile *profile;
 
     _Atomic(struct engine_request *) inbox; /* last one first; &closed_mark: no more are taken */
     struct engine_request closed_mark;
@@ -54,7 +55,7 @@ struct engine {
 };
 
 netpool_status engine_new(struct engine **out, const struct dialogue_config *config, struct backend *backend,
-                          netpool_error *error)
+                          struct np_profile *profile, netpool_error *error)
 {
     struct engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
@@ -62,6 +63,7 @@ netpool_status engine_new(struct engine **out, const struct dialogue_config *con
         return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
     }
     engine->backend = backend;
+    engine->profile = profile;
     engine->cancel_deadline = NP_NEVER;
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -421,6 +423,25 @@ struct reactor *engine_reactor(struct engine *engine)
 struct dialogue *engine_dialogue(struct engine *engine)
 {
     return engine->dialogue;
+}
+
+netpool_status engine_receive(struct engine *engine, struct np_message *message, int64_t now, netpool_error *error)
+{
+    int64_t begin = np_clock_now();
+    netpool_status status = dialogue_receive(engine->dialogue, message, now, error);
+    profile_book_serializing(engine->profile, np_clock_now() - begin);
+    return status;
+}
+
+netpool_status engine_flush(struct engine *engine, const struct dialogue_output *output, size_t room, int64_t now)
+{
+    if (!dialogue_has_output(engine->dialogue)) {
+        return NETPOOL_OK;
+    }
+    int64_t begin = np_clock_now();
+    netpool_status status = dialogue_flush(engine->dialogue, output, room, now);
+    profile_book_serializing(engine->profile, np_clock_now() - begin);
+    return status;
 }
 
 void engine_opened(struct engine *engine)

@@ -15,6 +15,7 @@
 #include "client/backend.h"
 #include "client/dialogue.h"
 #include "client/event.h"
+#include "client/profile.h"
 #include "transport/reactor.h"
 
 struct engine;
@@ -25,10 +26,11 @@ struct engine_request {
     void (*run)(struct engine_request *request, struct dialogue *dialogue, int64_t now);
 };
 
-/* Takes the backend over (destroyed with the engine, and also when this fails). The session's status callback and its
- * context are the caller's. */
+/* Takes the backend over (destroyed with the engine, and also when this fails). The session's status callback, its
+ * context and the profile, in which the time that packing and unpacking takes is booked, are the caller's. */
 NETPOOL_MUST_CHECK netpool_status engine_new(struct engine **out, const struct dialogue_config *config,
-                                             struct backend *backend, netpool_error *error);
+                                             struct backend *backend, struct np_profile *profile,
+                                             netpool_error *error);
 
 /* Starts the backend, then the I/O thread with all signals blocked, and waits until the pool is usable. */
 NETPOOL_MUST_CHECK netpool_status engine_start(struct engine *engine, netpool_error *error);
@@ -54,6 +56,12 @@ bool engine_wait(struct engine *engine, struct event *event, uint32_t ticket, in
 
 struct reactor *engine_reactor(struct engine *engine);
 struct dialogue *engine_dialogue(struct engine *engine);
+
+/* dialogue_receive and dialogue_flush, with a look at how long they take. */
+NETPOOL_MUST_CHECK netpool_status engine_receive(struct engine *engine, struct np_message *message, int64_t now,
+                                                 netpool_error *error);
+NETPOOL_MUST_CHECK netpool_status engine_flush(struct engine *engine, const struct dialogue_output *output,
+                                               size_t room, int64_t now);
 
 /* The pool is usable. Repeats are harmless. */
 void engine_opened(struct engine *engine);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "client/last_error.h"
+#include "client/last_error.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/random.h"
@@ -83,6 +84,7 @@ void pool_release(struct netpool *pool)
     pthread_mutex_destroy(&pool->streams_mutex);
     label_sets_fini(&pool->label_sets);
     names_fini(&pool->names);
+    profile_fini(&pool->profile);
     settings_fini(&pool->settings);
     fork_guard_fini(&pool->guard);
     free(pool);
@@ -105,6 +107,16 @@ const char *pool_worker_name(struct netpool *pool, const char *name)
 const char *pool_host_name(struct netpool *pool, const char *name)
 {
     return keep_name(pool, &pool->last_host, name);
+}
+
+void pool_book(struct netpool *pool, struct np_profile *part, const struct np_task *task,
+               const struct np_outcome *outcome, uint64_t items)
+{
+    const char *worker = pool_worker_name(pool, outcome->worker);
+    profile_book(&pool->profile, task, outcome, items, worker);
+    if (part != NULL) {
+        profile_book(part, task, outcome, items, worker);
+    }
 }
 
 int64_t pool_deadline(int timeout_ms)
@@ -156,7 +168,7 @@ static netpool_status start(struct netpool *pool, netpool_error *error)
                                      .context = pool};
     np_random_system(config.id, sizeof config.id);
     pool->is_admin = config.role == NP__ROLE__ADMIN;
-    status = engine_new(&pool->engine, &config, backend, error);
+    status = engine_new(&pool->engine, &config, backend, &pool->profile, error);
     return status == NETPOOL_OK ? engine_start(pool->engine, error) : status;
 }
 
@@ -178,6 +190,7 @@ static netpool_status open_pool(netpool **out, const char *url, const netpool_op
     atomic_store(&pool->references, 1);
     fork_guard_init(&pool->guard);
     names_init(&pool->names);
+    profile_init(&pool->profile, NULL);
     label_sets_init(&pool->label_sets, &pool->names);
     pthread_mutex_init(&pool->streams_mutex, NULL);
     np_list_init(&pool->streams);
@@ -225,4 +238,20 @@ void netpool_close(netpool **pool)
 void netpool_terminate(netpool **pool)
 {
     close_pool(pool, true);
+}
+
+void netpool_get_profile(netpool *pool, netpool_profile *out)
+{
+    if (out == NULL) {
+        (void)last_error_set(NETPOOL_INVALID, __func__, "out is NULL");
+        return;
+    }
+    *out = (netpool_profile){0};
+    if (pool == NULL) {
+        (void)last_error_set(NETPOOL_INVALID, __func__, "pool is NULL");
+    } else if (fork_guard_is_child(&pool->guard)) {
+        (void)last_error_status(NETPOOL_FORKED, __func__);
+    } else {
+        profile_read(&pool->profile, engine_slots(pool->engine), out);
+    }
 }

@@ -13,6 +13,7 @@
 #include "client/names.h"
 #include "client/netpool.h"
 #include "client/options.h"
+#include "client/profile.h"
 #include "client/task_options.h"
 #include "common/list.h"
 
@@ -25,6 +26,8 @@ struct netpool {
     struct label_sets label_sets;
     bool is_admin; /* the certificate is for looking only */
     atomic_bool is_closing;
+
+    struct np_profile profile;
 
     /* what futures hold and have not finished */
     _Atomic uint64_t held_tasks;
@@ -59,6 +62,11 @@ void pool_release(struct netpool *pool);
 /* The kept copies of a result's names, never NULL. On the leader. */
 const char *pool_worker_name(struct netpool *pool, const char *name);
 const char *pool_host_name(struct netpool *pool, const char *name);
+
+/* A task of so many items has finished: booked in the pool's profile, and in the one of what it is a part of (may be
+ * NULL). On the leader. */
+void pool_book(struct netpool *pool, struct np_profile *part, const struct np_task *task,
+               const struct np_outcome *outcome, uint64_t items);
 
 /* The deadline of a public timeout. */
 int64_t pool_deadline(int timeout_ms);
