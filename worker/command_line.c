@@ -21,6 +21,7 @@ enum option_number {
     OPTION_SLOTS,
     OPTION_MODULE,
     OPTION_LABEL,
+    OPTION_MAX_TASKS,
     OPTION_MAX_PAYLOAD,
     OPTION_WINDOW,
     OPTION_DRAIN_GRACE_MS,
@@ -42,6 +43,7 @@ static const struct option long_options[] = {
     {"slots", required_argument, NULL, OPTION_SLOTS},
     {"module", required_argument, NULL, OPTION_MODULE},
     {"label", required_argument, NULL, OPTION_LABEL},
+    {"max-tasks-per-executor", required_argument, NULL, OPTION_MAX_TASKS},
     {"max-payload", required_argument, NULL, OPTION_MAX_PAYLOAD},
     {"window", required_argument, NULL, OPTION_WINDOW},
     {"drain-grace-ms", required_argument, NULL, OPTION_DRAIN_GRACE_MS},
@@ -77,13 +79,18 @@ const char *command_line_help(void)
            "What it offers\n"
            "  --module FILE           shared object with functions; may be given again\n"
            "  --slots N               executor processes, tasks that run at a time (the cores this process may use)\n"
-           "  --label KEY=VALUE       what tasks can ask for; may be given again\n"
+           "  --label KEY=VALUE       what tasks can ask for, such as gpu=1; printable, without space or comma; may "
+           "be\n"
+           "                          given again\n"
            "  --name NAME             how status and failure records call it (HOST-PID); with tls the certificate's\n"
            "                          name counts instead\n"
            "\n"
            "Limits (SIZE takes the suffixes K, M, G for powers of 1024)\n"
            "  --max-payload SIZE      largest input or result (64M, at most 1G)\n"
            "  --window SIZE           inputs held at a time, in all (256M)\n"
+           "  --max-tasks-per-executor N\n"
+           "                          replace an executor process after so many tasks, whose ever they are; 0 =\n"
+           "                          never (0)\n"
            "  --drain-grace-ms N      after SIGTERM, what runs may go on for so long (30000)\n"
            "  --cancel-grace-ms N     a cancelled function may go on for so long before it is killed (1000)\n"
            "\n"
@@ -147,12 +154,24 @@ static netpool_status parse_url(struct command_line *out, const char *text, netp
     return status;
 }
 
-static netpool_status add_label(struct command_line *out, const char *text, netpool_error *error)
+/* As tasks name labels in lists: "gpu=1,fast". */
+static bool is_label(const char *text)
 {
     const char *equals = strchr(text, '=');
-    if (equals == NULL || equals == text || strlen(text) > NP_NAME_MAX) {
+    bool is_fit = equals != NULL && equals != text && strlen(text) <= NP_NAME_MAX;
+    for (const char *c = text; is_fit && *c != '\0'; c++) {
+        is_fit = *c > ' ' && *c <= '~' && *c != ',';
+    }
+    return is_fit;
+}
+
+static netpool_status add_label(struct command_line *out, const char *text, netpool_error *error)
+{
+    if (!is_label(text)) {
         return np_error_set(error, NETPOOL_INVALID,
-                            "--label: '%.100s' is not of the form KEY=VALUE of up to %d bytes", text, NP_NAME_MAX);
+                            "--label: '%.100s' is not of the form KEY=VALUE, up to %d printable characters without "
+                            "space or comma",
+                            text, NP_NAME_MAX);
     }
     if (out->supervisor.label_count == NP_LABELS_MAX) {
         return np_error_set(error, NETPOOL_INVALID, "--label: more than %d labels", NP_LABELS_MAX);
@@ -194,6 +213,10 @@ static netpool_status apply_number(struct command_line *out, int option, const c
     case OPTION_READY_FD:
         status = parse_number(&number, name, value, 0, INT_MAX, error);
         supervisor->ready_fd = (int)number;
+        return status;
+    case OPTION_MAX_TASKS:
+        status = parse_number(&number, name, value, 0, UINT32_MAX, error);
+        supervisor->max_tasks_per_executor = (uint32_t)number;
         return status;
     case OPTION_MAX_PAYLOAD:
         return parse_number(&supervisor->max_payload, name, value, 1, NP_PAYLOAD_MAX, error);

@@ -58,6 +58,10 @@ static void wrong_usage_is_refused_in_one_line(void **state)
     assert_says((char *[]){"netpool-worker", "--slots", "0", NULL}, 2, "--slots");
     assert_says((char *[]){"netpool-worker", "--slots", "many", NULL}, 2, "many");
     assert_says((char *[]){"netpool-worker", "--label", "colour", NULL}, 2, "colour");
+    assert_says((char *[]){"netpool-worker", "--label", "=red", NULL}, 2, "=red");
+    assert_says((char *[]){"netpool-worker", "--label", "colour=red,blue", NULL}, 2, "colour=red,blue");
+    assert_says((char *[]){"netpool-worker", "--label", "colour=dark red", NULL}, 2, "colour=dark red");
+    assert_says((char *[]){"netpool-worker", "--max-tasks-per-executor", "-1", NULL}, 2, "--max-tasks-per-executor");
     assert_says((char *[]){"netpool-worker", "--slots", NULL}, 2, "--slots needs a value");
     assert_says((char *[]){"netpool-worker", "stray", NULL}, 2, "stray");
 }
