@@ -173,29 +173,106 @@ static void a_workers_window_bounds_what_it_holds(void **state)
     rig_free(rig);
 }
 
-static void b15_a_client_with_many_tasks_does_not_delay_another_ones_few(void **state)
+/* Past the rig, which would walk through everything after each batch. */
+static void flood(struct rig *rig, uint64_t client, uint64_t count)
+{
+    static uint64_t seqs[NP_BATCH_TASKS_MAX];
+    static uint32_t sizes[NP_BATCH_TASKS_MAX];
+    Np__Submit submit = NP__SUBMIT__INIT;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    submit.function = (char *)"f";
+    submit.seqs = seqs;
+    submit.sizes = sizes;
+    envelope.kind_case = NP__ENVELOPE__KIND_SUBMIT;
+    envelope.submit = &submit;
+    for (uint64_t first = 1; first <= count; first += submit.n_seqs) {
+        uint64_t left = count + 1 - first;
+        submit.n_seqs = submit.n_sizes = left < NP_BATCH_TASKS_MAX ? left : NP_BATCH_TASKS_MAX;
+        for (uint64_t i = 0; i < submit.n_seqs; i++) {
+            seqs[i] = first + i;
+        }
+        struct np_message message = {.envelope = &envelope};
+        core_receive(rig->core, client, &message, rig->now);
+        core_flush(rig->core, rig->now);
+    }
+}
+
+/* One executor works for 5 ms of virtual time on each task, in the order of assignment. Returns how many task times
+ * pass until the session has `count` results. */
+static size_t task_times_until(struct rig *rig, uint64_t worker, const struct session *session, uint64_t count)
+{
+    const int64_t task_ns = 5 * NP_NS_PER_MS;
+    size_t times = 0;
+    const struct rig_message *message;
+    while (session->done < count) {
+        message = rig_take(rig, worker, NP__ENVELOPE__KIND_ASSIGN);
+        assert_non_null(message);
+        const Np__Assign *assign = message->envelope->assign;
+        for (size_t i = 0; i < assign->n_seqs && session->done < count; i++) {
+            uint32_t size = 0;
+            uint64_t compute_ns = (uint64_t)task_ns;
+            Np__Results results = NP__RESULTS__INIT;
+            Np__Envelope envelope = NP__ENVELOPE__INIT;
+            results.session = assign->session;
+            results.epoch = rig->core->config.epoch;
+            results.n_seqs = results.n_sizes = results.n_compute_ns = 1;
+            results.seqs = &assign->seqs[i];
+            results.sizes = &size;
+            results.compute_ns = &compute_ns;
+            envelope.kind_case = NP__ENVELOPE__KIND_RESULTS;
+            envelope.results = &results;
+            rig->now += task_ns;
+            struct np_message result = {.envelope = &envelope};
+            core_receive(rig->core, worker, &result, rig->now);
+            core_flush(rig->core, rig->now);
+            times++;
+        }
+    }
+    return times;
+}
+
+static struct session *session_of(const struct rig *rig, uint8_t id)
+{
+    return session_find(rig->core, rig_hello_of(NP__ROLE__CLIENT, id).session.data);
+}
+
+static void a23_fair_share_a_client_with_a_million_tasks_does_not_delay_another_ones_ten(void **state)
 {
     (void)state;
     struct rig *rig = rig_new(NULL);
-    uint64_t flood = rig_client(rig, CLIENT, false);
+    uint64_t many = rig_client(rig, CLIENT, false);
     uint64_t few = rig_client(rig, 2, false);
     uint64_t worker = rig_worker(rig, 3, 1, "f");
-    for (uint64_t first = 1; first < 40000; first += 4000) {
-        rig_submit(rig, flood, (struct rig_task){.function = "f", .first = first, .count = 4000});
-    }
-    rig_flush(rig);
-    for (int i = 0; i < 20; i++) {
-        answer(rig, worker, 0, 5 * NP_NS_PER_MS);
-    }
+    flood(rig, many, 1000000);
+    assert_int_equal(rig_stats(rig).queued + rig_stats(rig).running, 1000000);
+    task_times_until(rig, worker, session_of(rig, CLIENT), 20);
     rig_submit(rig, few, (struct rig_task){.function = "f", .first = 1, .count = 10});
     rig_flush(rig);
-    size_t rounds = 0;
-    struct session *session = session_find(rig->core, rig_hello_of(NP__ROLE__CLIENT, 2).session.data);
-    while (session->done < 10) {
-        answer(rig, worker, 0, 5 * NP_NS_PER_MS);
-        rounds++;
-    }
-    assert_in_range(rounds, 10, 23); /* every other task is one of the few */
+    /* Alone they would take 10 task times; what was prefetched goes first, then every other one is of the ten. */
+    assert_in_range(task_times_until(rig, worker, session_of(rig, 2), 10), 10, 23);
+    /* The same for one task: a few task times. */
+    rig_submit(rig, few, (struct rig_task){.function = "f", .first = 11, .count = 1});
+    rig_flush(rig);
+    assert_in_range(task_times_until(rig, worker, session_of(rig, 2), 11), 1, 4);
+    rig_free(rig);
+}
+
+static void a23_priorities_apply_within_a_client_and_not_between_clients(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t loud = rig_client(rig, CLIENT, false);
+    uint64_t calm = rig_client(rig, 2, false);
+    uint64_t worker = rig_worker(rig, 3, 1, "f");
+    rig_submit(rig, loud, (struct rig_task){.function = "f", .first = 1, .count = 200, .priority = 1000});
+    rig_flush(rig);
+    task_times_until(rig, worker, session_of(rig, CLIENT), 10);
+    rig_submit(rig, calm, (struct rig_task){.function = "f", .first = 1, .count = 10, .priority = -1000});
+    rig_submit(rig, calm, (struct rig_task){.function = "f", .first = 11, .count = 1, .priority = -999});
+    rig_flush(rig);
+    assert_in_range(task_times_until(rig, worker, session_of(rig, 2), 1), 1, 4);
+    assert_int_equal(rig_task_of(rig, 2, 11)->state, TASK_FINISHED); /* the higher one of its own came first */
+    assert_in_range(task_times_until(rig, worker, session_of(rig, 2), 11), 10, 23);
     rig_free(rig);
 }
 
@@ -315,7 +392,8 @@ int main(void)
         cmocka_unit_test(workers_get_nothing_before_ready_and_while_they_drain),
         cmocka_unit_test(prefetch_grows_for_short_tasks_and_vanishes_for_long_ones),
         cmocka_unit_test(a_workers_window_bounds_what_it_holds),
-        cmocka_unit_test(b15_a_client_with_many_tasks_does_not_delay_another_ones_few),
+        cmocka_unit_test(a23_fair_share_a_client_with_a_million_tasks_does_not_delay_another_ones_ten),
+        cmocka_unit_test(a23_priorities_apply_within_a_client_and_not_between_clients),
         cmocka_unit_test(a_client_that_was_idle_cannot_claim_the_past),
         cmocka_unit_test(a_task_whose_workers_are_busy_does_not_hold_up_others),
         cmocka_unit_test(surplus_of_a_busy_worker_is_withdrawn_for_an_idle_one),
