@@ -296,9 +296,9 @@ class Cluster:
         where = said.split()[1]
         return process, where if where.startswith("ipc://") else f"tls://{where}"
 
-    def worker(self, name, url, credentials=None, slots=2, options=(), netns=None):
+    def worker(self, name, url, credentials=None, slots=2, options=(), netns=None, module="ledger.so"):
         argv = [self.program("netpool-worker"), "--url", url, "--name", name, "--slots", str(slots),
-                "--module", self.support("ledger.so")]
+                "--module", self.support(module)]
         argv += self.credential_options(credentials or {}) + list(options)
         process, said = self._start_and_wait_ready(f"worker {name}", argv, netns, 20)
         if said != "\n":

@@ -58,6 +58,9 @@ netpool_cli_tests(test_cli_primes.py TIMEOUT 120 TESTS
   primes_of_64_bit_numbers_are_those_of_factor
   primes_refuses_what_is_no_number
   primes_readme_example_compiles_and_runs)
+netpool_cli_tests(test_stream_memory.py TIMEOUT 600 TESTS
+  a6_ten_million_items_through_local_keep_memory_flat
+  a6_a_million_items_through_tls_keep_memory_flat)
 netpool_cli_tests(test_examples.py TIMEOUT 300 TESTS
   example_images_resizes_a_folder_alike_on_every_pool
   example_images_reports_what_is_no_picture_and_does_the_rest
@@ -72,3 +75,10 @@ target_link_libraries(test_module_cli PRIVATE np_flags)
 target_include_directories(test_module_cli PRIVATE ${PROJECT_SOURCE_DIR}/common ${PROJECT_SOURCE_DIR}/worker)
 set_target_properties(test_module_cli PROPERTIES OUTPUT_NAME cli PREFIX ""
   LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+
+# Long streams, for the memory they take.
+add_executable(test_stream_feed ${PROJECT_SOURCE_DIR}/tests/support/stream_feed.c
+  ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c)
+target_link_libraries(test_stream_feed PRIVATE np_flags np_client)
+set_target_properties(test_stream_feed PROPERTIES ENABLE_EXPORTS ON OUTPUT_NAME stream_feed
+  RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
