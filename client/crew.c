@@ -9,6 +9,8 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/text.h"
+#include "worker/initializer.h"
 
 struct crew {
     pthread_mutex_t mutex; /* everything below */
@@ -19,7 +21,13 @@ struct crew {
     struct np_list done;
     unsigned threads; /* that have not ended */
     bool is_ending;
-    bool is_abandoned; /* by its owner: the last thread frees it */
+    bool is_abandoned;                       /* by its owner: the last thread frees it */
+    unsigned max_jobs;                       /* of a thread; 0: no limit */
+    char initializer[NP_NAME_MAX + 1];       /* "": none */
+    struct call_request initializer_request; /* its input is owned */
+    struct call_state initializer_state;     /* shared by those who run it: only `cancelled` matters */
+    bool has_failed;                         /* an initializer: no job is started any more */
+    char failure[NP_MESSAGE_MAX + 1];
     void (*wake)(void *context);
     void *context;
 };
@@ -67,6 +75,7 @@ static void free_crew(struct crew *crew)
     pthread_cond_destroy(&crew->work);
     pthread_cond_destroy(&crew->left);
     pthread_mutex_destroy(&crew->mutex);
+    free((void *)(uintptr_t)crew->initializer_request.input.data);
     free(crew);
 }
 
@@ -78,12 +87,59 @@ struct yield {
     char message[NP_MESSAGE_MAX + 1];
 };
 
-static void run_call(struct crew_job *job, struct yield *yield)
+static void run_call(const struct call_request *request, struct call_state *state, struct yield *yield)
 {
     yield->message[0] = '\0';
     yield->failed_item = 0;
     yield->result = (struct np_buffer){0};
-    yield->status = call_run(&job->request, &job->call_state, &yield->result, yield->message, &yield->failed_item);
+    yield->status = call_run(request, state, &yield->result, yield->message, &yield->failed_item);
+}
+
+/* Hands a job to its owner, locked. */
+static void give_back(struct crew *crew, struct crew_job *job)
+{
+    job->state = CREW_DONE;
+    bool is_first = np_list_is_empty(&crew->done);
+    np_list_push_back(&crew->done, &job->node);
+    if (is_first && !crew->is_abandoned) {
+        crew->wake(crew->context);
+    }
+}
+
+static void refuse(struct crew *crew, struct crew_job *job)
+{
+    job->status = NETPOOL_NOT_INITIALIZED;
+    job->message = strdup(crew->failure); /* NULL without memory for it */
+    give_back(crew, job);
+}
+
+/* No job is started any more, locked. */
+static void fail(struct crew *crew, const char *words)
+{
+    if (!crew->has_failed) {
+        initializer_failed(crew->failure, crew->initializer, words);
+        crew->has_failed = true;
+    }
+    for (struct np_list *node = np_list_pop_front(&crew->waiting); node != NULL;
+         node = np_list_pop_front(&crew->waiting)) {
+        refuse(crew, job_of(node));
+    }
+}
+
+/* A thread is prepared before it takes a job, locked; meanwhile another one may take it. */
+static void prepare(struct crew *crew, struct yield *yield)
+{
+    if (crew->initializer_request.function == NULL) {
+        fail(crew, "there is no such function");
+        return;
+    }
+    pthread_mutex_unlock(&crew->mutex);
+    run_call(&crew->initializer_request, &crew->initializer_state, yield);
+    np_buffer_fini(&yield->result);
+    pthread_mutex_lock(&crew->mutex);
+    if (yield->status != NETPOOL_OK) {
+        fail(crew, yield->message);
+    }
 }
 
 /* Books the outcome, locked; the job may have been answered meanwhile. */
@@ -103,38 +159,54 @@ static void finish_job(struct crew *crew, struct crew_job *job, struct yield *yi
         np_buffer_clear(&job->result);
     }
     job->compute_ns = (uint64_t)(np_clock_now() - started);
-    job->state = CREW_DONE;
     np_list_remove(&job->node);
-    bool is_first = np_list_is_empty(&crew->done);
-    np_list_push_back(&crew->done, &job->node);
-    if (is_first && !crew->is_abandoned) {
-        crew->wake(crew->context);
+    give_back(crew, job);
+}
+
+/* Locked, as all that follows. */
+static void run_job(struct crew *crew, struct crew_job *job, struct yield *yield)
+{
+    int64_t started = np_clock_now();
+    job->state = CREW_RUNNING;
+    job->has_started = true;
+    job->wait_ns = (uint64_t)(started - job->added);
+    if (job->timeout_ms > 0 && job->timeout_ms < (uint64_t)(NP_NEVER / NP_NS_PER_MS / 2)) {
+        job->answer_at = started + (int64_t)job->timeout_ms * NP_NS_PER_MS;
+        crew->wake(crew->context); /* the owner's timer does not know of it yet */
     }
+    np_list_push_back(&crew->running, &job->node);
+    pthread_mutex_unlock(&crew->mutex);
+    run_call(&job->request, &job->call_state, yield);
+    pthread_mutex_lock(&crew->mutex);
+    finish_job(crew, job, yield, started);
+}
+
+static int start_thread(struct crew *crew);
+
+/* Whether another thread stands in for the caller, who has done his share. Without one he goes on. */
+static bool is_replaced(struct crew *crew, unsigned jobs)
+{
+    return crew->max_jobs > 0 && jobs >= crew->max_jobs && !crew->is_ending && start_thread(crew) == 0;
 }
 
 static void *run_thread(void *context)
 {
     struct crew *crew = context;
     struct yield yield;
+    bool is_prepared = false;
+    unsigned jobs = 0;
+    bool is_over = false;
     pthread_mutex_lock(&crew->mutex);
-    while (!crew->is_ending) {
-        struct np_list *node = np_list_pop_front(&crew->waiting);
-        if (node == NULL) {
+    while (!crew->is_ending && !is_over) {
+        if (np_list_is_empty(&crew->waiting)) {
             pthread_cond_wait(&crew->work, &crew->mutex);
-            continue;
+        } else if (!is_prepared && crew->initializer[0] != '\0') {
+            prepare(crew, &yield);
+            is_prepared = true;
+        } else {
+            run_job(crew, job_of(np_list_pop_front(&crew->waiting)), &yield);
+            is_over = is_replaced(crew, ++jobs);
         }
-        struct crew_job *job = job_of(node);
-        int64_t started = np_clock_now();
-        job->state = CREW_RUNNING;
-        if (job->timeout_ms > 0 && job->timeout_ms < (uint64_t)(NP_NEVER / NP_NS_PER_MS / 2)) {
-            job->answer_at = started + (int64_t)job->timeout_ms * NP_NS_PER_MS;
-            crew->wake(crew->context); /* the owner's timer does not know of it yet */
-        }
-        np_list_push_back(&crew->running, node);
-        pthread_mutex_unlock(&crew->mutex);
-        run_call(job, &yield);
-        pthread_mutex_lock(&crew->mutex);
-        finish_job(crew, job, &yield, started);
     }
     crew->threads--;
     bool is_last = crew->threads == 0 && crew->is_abandoned;
@@ -146,6 +218,7 @@ static void *run_thread(void *context)
     return NULL;
 }
 
+/* Counted before it can end. Returns an error number. */
 static int start_thread(struct crew *crew)
 {
     pthread_t thread;
@@ -153,10 +226,13 @@ static int start_thread(struct crew *crew)
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    crew->threads++;
     int failed = pthread_create(&thread, NULL, run_thread, crew);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed == 0) {
         pthread_detach(thread);
+    } else {
+        crew->threads--;
     }
     return failed;
 }
@@ -181,10 +257,10 @@ netpool_status crew_new(struct crew **out, unsigned size, void (*wake)(void *con
     crew->wake = wake;
     crew->context = context;
     for (unsigned i = 0; i < size; i++) {
-        crew->threads++; /* before the thread can end */
+        pthread_mutex_lock(&crew->mutex);
         int failed = start_thread(crew);
+        pthread_mutex_unlock(&crew->mutex);
         if (failed != 0) {
-            crew->threads--;
             crew_destroy(&crew, NP_NS_PER_S);
             return np_error_set(error, NETPOOL_SYSTEM, "cannot start thread %u of %u: %s", i + 1, size,
                                 strerror(failed));
@@ -208,6 +284,7 @@ void crew_destroy(struct crew **crew, int64_t grace_ns)
     NP_LIST_EACH(node, &self->running) {
         atomic_store(&job_of(node)->call_state.cancelled, 1);
     }
+    atomic_store(&self->initializer_state.cancelled, 1);
     pthread_cond_broadcast(&self->work);
     while (self->threads > 0 && np_clock_now() < until) {
         (void)pthread_cond_timedwait(&self->left, &self->mutex, &time);
@@ -220,12 +297,39 @@ void crew_destroy(struct crew **crew, int64_t grace_ns)
     }
 }
 
+netpool_status crew_prepare(struct crew *crew, const struct crew_preparation *preparation)
+{
+    size_t size = preparation->input.size;
+    void *input = aligned_alloc(16, (size + 16) & ~(size_t)15);
+    if (input == NULL) {
+        return NETPOOL_NO_MEMORY;
+    }
+    if (size > 0) {
+        memcpy(input, preparation->input.data, size);
+    }
+    pthread_mutex_lock(&crew->mutex);
+    assert(crew->initializer_request.input.data == NULL);
+    (void)np_text_copy(crew->initializer, sizeof crew->initializer, preparation->initializer);
+    crew->initializer_request = (struct call_request){.function = preparation->function,
+                                                      .input = {.data = input, .size = size},
+                                                      .attempt = 1,
+                                                      .max_result = NP_PREPARE_MAX};
+    crew->max_jobs = preparation->max_jobs;
+    pthread_mutex_unlock(&crew->mutex);
+    return NETPOOL_OK;
+}
+
 void crew_add(struct crew *crew, struct crew_job *job)
 {
     pthread_mutex_lock(&crew->mutex);
-    job->state = CREW_WAITING;
-    np_list_push_back(&crew->waiting, &job->node);
-    pthread_cond_signal(&crew->work);
+    job->added = np_clock_now();
+    if (crew->has_failed) {
+        refuse(crew, job);
+    } else {
+        job->state = CREW_WAITING;
+        np_list_push_back(&crew->waiting, &job->node);
+        pthread_cond_signal(&crew->work);
+    }
     pthread_mutex_unlock(&crew->mutex);
 }
 
@@ -250,6 +354,8 @@ static void answer(struct crew *crew, struct crew_job *job, netpool_status statu
     stand_in->attempt = job->attempt;
     stand_in->status = status;
     stand_in->state = CREW_DONE;
+    stand_in->has_started = true;
+    stand_in->wait_ns = job->wait_ns;
     stand_in->failed_item = atomic_load(&job->call_state.item);
     np_list_push_back(&crew->done, &stand_in->node);
     atomic_store(&job->call_state.cancelled, 1);
@@ -268,8 +374,7 @@ static struct crew_job *find(struct np_list *list, const uint8_t session[NP_SESS
     return NULL;
 }
 
-bool crew_cancel(struct crew *crew, const uint8_t session[NP_SESSION_SIZE], uint64_t seq, int64_t now,
-                 int64_t grace_ns)
+bool crew_cancel_waiting(struct crew *crew, const uint8_t session[NP_SESSION_SIZE], uint64_t seq)
 {
     pthread_mutex_lock(&crew->mutex);
     struct crew_job *job = find(&crew->waiting, session, seq);
@@ -278,13 +383,23 @@ bool crew_cancel(struct crew *crew, const uint8_t session[NP_SESSION_SIZE], uint
         job->state = CREW_DONE;
         np_list_remove(&job->node);
         np_list_push_back(&crew->done, &job->node);
-    } else {
-        job = find(&crew->running, session, seq);
-        if (job != NULL) {
-            atomic_store(&job->call_state.cancelled, 1);
-            job->is_cancelled = true;
-            job->answer_at = np_earlier(job->answer_at, now + grace_ns);
-        }
+    }
+    pthread_mutex_unlock(&crew->mutex);
+    return job != NULL;
+}
+
+bool crew_cancel(struct crew *crew, const uint8_t session[NP_SESSION_SIZE], uint64_t seq, int64_t now,
+                 int64_t grace_ns)
+{
+    if (crew_cancel_waiting(crew, session, seq)) {
+        return true;
+    }
+    pthread_mutex_lock(&crew->mutex); /* it may have been started meanwhile, but no other way leads out of there */
+    struct crew_job *job = find(&crew->running, session, seq);
+    if (job != NULL) {
+        atomic_store(&job->call_state.cancelled, 1);
+        job->is_cancelled = true;
+        job->answer_at = np_earlier(job->answer_at, now + grace_ns);
     }
     pthread_mutex_unlock(&crew->mutex);
     return job != NULL;
@@ -299,6 +414,33 @@ struct crew_job *crew_withdraw(struct crew *crew)
     }
     pthread_mutex_unlock(&crew->mutex);
     return last != NULL ? job_of(last) : NULL;
+}
+
+size_t crew_take_progress(struct crew *crew, uint64_t *seqs, uint64_t *done, uint64_t *total, size_t most)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&crew->mutex);
+    NP_LIST_EACH(node, &crew->running) {
+        struct crew_job *job = job_of(node);
+        uint64_t job_done = atomic_load(&job->call_state.done);
+        uint64_t job_total = atomic_load(&job->call_state.total);
+        if (count < most && (job_done != job->told_done || job_total != job->told_total)) {
+            seqs[count] = job->seq;
+            done[count] = job->told_done = job_done;
+            total[count] = job->told_total = job_total;
+            count++;
+        }
+    }
+    pthread_mutex_unlock(&crew->mutex);
+    return count;
+}
+
+bool crew_is_busy(struct crew *crew)
+{
+    pthread_mutex_lock(&crew->mutex);
+    bool is_busy = !np_list_is_empty(&crew->waiting) || !np_list_is_empty(&crew->running);
+    pthread_mutex_unlock(&crew->mutex);
+    return is_busy;
 }
 
 void crew_tick(struct crew *crew, int64_t now)

@@ -1,10 +1,12 @@
 /*
- * A crew: the threads of a `threads:N` pool. It takes jobs and gives back outcomes; the protocol is
- * backend_threads.c's.
+ * A crew: the threads of a `threads:N` pool. It takes jobs and gives back outcomes; the protocol is crew_worker.c's.
  *
  * A thread cannot be killed. So a job whose deadline passes, or that is cancelled and does not return within its
  * grace, is *answered* without it: its outcome is given back, and what the function returns later is dropped. Threads
  * that never return outlive the crew and are left behind.
+ *
+ * A crew may be prepared: then each thread calls an initializer before its first job, and is replaced by a new one
+ * after so many jobs. When an initializer fails, all jobs that do not run yet end with its words.
  */
 #ifndef NP_CREW_H
 #define NP_CREW_H
@@ -35,7 +37,9 @@ struct crew_job {
     /* what came of it; once it is given back by crew_take */
     netpool_status status;
     uint64_t failed_item;
+    uint64_t wait_ns; /* from crew_add until it was started */
     uint64_t compute_ns;
+    bool has_started;
     struct np_buffer result; /* owned */
     char *message;           /* owned; NULL: none */
 
@@ -43,6 +47,9 @@ struct crew_job {
     struct np_list node;
     enum crew_job_state state;
     struct call_state call_state;
+    uint64_t told_done; /* given out by crew_take_progress */
+    uint64_t told_total;
+    int64_t added;     /* ns */
     int64_t answer_at; /* ns; NP_NEVER: when it returns */
     bool is_cancelled;
     bool is_answered; /* given back already; the thread frees what it returns */
@@ -60,19 +67,39 @@ void crew_destroy(struct crew **crew, int64_t grace_ns);
 struct crew_job *crew_job_new(const void *input, size_t input_size);
 void crew_job_free(struct crew_job *job);
 
+/* What threads do before their first job and when they end. */
+struct crew_preparation {
+    const char *initializer;    /* its name; "": none */
+    netpool_function *function; /* NULL: there is no such function, which is a failure */
+    netpool_bytes input;        /* copied */
+    unsigned max_jobs;          /* of a thread; 0: no limit */
+};
+
+/* Once, before the first job. NETPOOL_NO_MEMORY. */
+NETPOOL_MUST_CHECK netpool_status crew_prepare(struct crew *crew, const struct crew_preparation *preparation);
+
 /* Takes the job over. */
 void crew_add(struct crew *crew, struct crew_job *job);
 
 /* The next finished job, now the caller's, in order of completion; NULL: none. */
 struct crew_job *crew_take(struct crew *crew);
 
-/* Waiting jobs of that name are finished as CANCELLED; running ones are told and answered after `grace_ns`. False: no
- * such job here. */
+/* Ends a waiting job of that name as CANCELLED. False: none waits. */
+bool crew_cancel_waiting(struct crew *crew, const uint8_t session[NP_SESSION_SIZE], uint64_t seq);
+
+/* The same; and a running one is told and answered after `grace_ns`. False: no such job here. */
 bool crew_cancel(struct crew *crew, const uint8_t session[NP_SESSION_SIZE], uint64_t seq, int64_t now,
                  int64_t grace_ns);
 
 /* A waiting job, the last one first, now the caller's; NULL: none waits. */
 struct crew_job *crew_withdraw(struct crew *crew);
+
+/* How far running jobs say they are, as far as that is new since the last look, in three columns of `most` places.
+ * Returns the number of rows. */
+size_t crew_take_progress(struct crew *crew, uint64_t *seqs, uint64_t *done, uint64_t *total, size_t most);
+
+/* Does a job wait or run? */
+bool crew_is_busy(struct crew *crew);
 
 /* Answers what is due. */
 void crew_tick(struct crew *crew, int64_t now);
