@@ -127,30 +127,52 @@ static void start_broker(struct cluster *cluster, const char *listen)
     }
 }
 
-void cluster_add_worker(struct cluster *cluster)
+unsigned cluster_add_worker_with(struct cluster *cluster, unsigned slots_wanted, const char *labels)
 {
     char cert[128];
     char key[128];
     char slots[16];
     char name[32];
     char line[600];
+    char label_texts[256];
     unsigned index = cluster->worker_count++;
     assert_true(index < CLUSTER_WORKERS_MAX);
     text(cert, sizeof cert, "%s/worker-worker.pem", cluster->directory);
     text(key, sizeof key, "%s/worker-worker.key", cluster->directory);
-    text(slots, sizeof slots, "%u", cluster->slots);
+    text(slots, sizeof slots, "%u", slots_wanted);
     text(name, sizeof name, "worker-%u", index + 1);
     const char *arguments[ARGUMENTS_MAX] = {NETPOOL_WORKER, "--url", cluster->url, "--name",        name,
                                             "--slots",      slots,   "--module",   cluster->module, "--log-level",
                                             "error"};
+    size_t count = 11;
     if (cluster->kind == CLUSTER_TLS) {
-        const char *const credentials[] = {"--ca", cluster->ca, "--cert", cert, "--key", key, NULL};
-        memcpy(arguments + 11, credentials, sizeof credentials);
+        const char *const credentials[] = {"--ca", cluster->ca, "--cert", cert, "--key", key};
+        memcpy(arguments + count, credentials, sizeof credentials);
+        count += 6;
+    }
+    text(label_texts, sizeof label_texts, "%s,", labels);
+    char *rest = label_texts;
+    for (char *label = strtok_r(rest, ",", &rest); label != NULL; label = strtok_r(NULL, ",", &rest)) {
+        assert_true(count < ARGUMENTS_MAX - 2);
+        arguments[count++] = "--label";
+        arguments[count++] = label;
     }
     cluster->workers[index] = start(arguments, line, sizeof line);
     if (strcmp(line, "\n") != 0) {
         fail_msg("a worker did not start: %s", line);
     }
+    return index;
+}
+
+void cluster_add_worker(struct cluster *cluster)
+{
+    (void)cluster_add_worker_with(cluster, cluster->slots, "");
+}
+
+void cluster_remove_worker(struct cluster *cluster, unsigned index)
+{
+    assert_int_equal(end(cluster->workers[index], SIGTERM), 0);
+    cluster->workers[index] = 0;
 }
 
 void cluster_start(struct cluster *cluster, enum cluster_kind kind, unsigned workers, unsigned slots,

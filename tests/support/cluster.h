@@ -7,7 +7,7 @@
 
 #include "client/netpool.h"
 
-enum { CLUSTER_WORKERS_MAX = 8 };
+enum { CLUSTER_WORKERS_MAX = 16 };
 
 enum cluster_kind { CLUSTER_TLS, CLUSTER_IPC };
 
@@ -40,6 +40,14 @@ void cluster_restart_broker(struct cluster *cluster);
 
 /* A further worker, ready when this returns. */
 void cluster_add_worker(struct cluster *cluster);
+
+/* One with slots and labels ("gpu=1,fast=yes") of its own; returns its index. Its name is worker-(index + 1). */
+unsigned cluster_add_worker_with(struct cluster *cluster, unsigned slots, const char *labels);
+
+/* SIGTERM, and waits for its end. */
+void cluster_remove_worker(struct cluster *cluster, unsigned index);
+
+/* SIGKILL, and reaps it. */
 void cluster_kill_worker(struct cluster *cluster, unsigned index);
 
 /* Fills in the credentials. */
