@@ -175,6 +175,10 @@ static void take_all(const struct intake *intake, struct peer *peer)
         }
         if (seq > session->received_seq) { /* else it is a repetition */
             struct task *known = session->unclaimed_tasks > 0 ? np_table_find(&session->tasks, seq) : NULL;
+            if (known != NULL && known->state == TASK_FINISHED && kind_retries(intake->kind, known->status)) {
+                task_destroy(core, known); /* it starts afresh, as after a crash */
+                known = NULL;
+            }
             bool is_taken = known != NULL ? claim_task(intake, i, known, payload) : take_task(intake, i, payload);
             if (!is_taken) {
                 peer_close(core, peer, NETPOOL_NO_MEMORY, "no memory for a task of %u bytes", size);

@@ -205,14 +205,12 @@ static bool finish_row(struct core *core, struct task *task, const struct row *r
     return true;
 }
 
-/* A failure of the function, or of its deadline, that is not the end of a task that wants to be tried again. */
 static bool is_to_be_retried(const struct task *task, netpool_status status)
 {
-    return (status == NETPOOL_FAILED || status == NETPOOL_DEADLINE) && task->state == TASK_LEASED &&
-           task->kind != NULL && task->kind->retry_failures && !task->kind->at_most_once &&
-           task->kind->max_attempts > 1;
+    return task->state == TASK_LEASED && task->kind != NULL && kind_retries(task->kind, status);
 }
 
+/* An attempt that failed, of a task that wants to be tried again. */
 static bool take_failure(struct core *core, struct task *task, const struct row *row)
 {
     struct worker *worker = task->worker;

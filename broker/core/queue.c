@@ -134,6 +134,12 @@ void kind_release(struct functions *functions, struct kind *kind)
     }
 }
 
+bool kind_retries(const struct kind *kind, netpool_status status)
+{
+    return (status == NETPOOL_FAILED || status == NETPOOL_DEADLINE) && kind->retry_failures && !kind->at_most_once &&
+           kind->max_attempts > 1;
+}
+
 bool kind_is_alike(const struct kind *a, const struct kind *b)
 {
     return a == b || (a->queue->demand->function == b->queue->demand->function &&

@@ -54,6 +54,9 @@ void kind_release(struct functions *functions, struct kind *kind);
 /* Frees the queue with the last reference. */
 void queue_release(struct functions *functions, struct queue *queue);
 
+/* Is an attempt that a function failed, or its deadline stopped, to be followed by another one? */
+bool kind_retries(const struct kind *kind, netpool_status status);
+
 /* May the two stand in one Assign? */
 bool kind_is_alike(const struct kind *a, const struct kind *b);
 

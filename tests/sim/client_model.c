@@ -18,6 +18,7 @@ struct model_task {
     bool is_cancelled; /* asked for */
     uint8_t status;
     uint16_t executions;
+    uint64_t overtaken;  /* epoch of the broker that started a later task of its lane; 0: none */
     uint32_t done_link;  /* generation of the link that brought the result first */
     uint64_t sent_tasks; /* cumulative in the session, with this one */
     uint64_t sent_bytes;
@@ -54,18 +55,49 @@ struct options {
     unsigned max_attempts;
     uint64_t expiry_ms;
     bool at_most_once;
+    const char *label; /* NULL: none */
+    unsigned slots;
+    uint32_t retry_delay_ms;
+    bool retry_failures;
 };
+
+/* Of workers and of retries. Something that no worker has is asked for only by tasks that expire. */
+static void add_wishes(const struct client_model *client, uint64_t seq, struct options *options)
+{
+    static const char *const labels[16] = {"even", "w=1", "w", "never"};
+    uint64_t bits = task_id(client, seq / 16 + (UINT64_C(1) << 41));
+    options->slots = 1;
+    options->retry_delay_ms = bits % 4 == 0 ? 1 + (uint32_t)(bits >> 8) % 200 : 0;
+    options->retry_failures = (bits >> 16) % 2 == 0;
+    if (options->function >= 3) {
+        return; /* one worker or none has these */
+    }
+    options->label = labels[(bits >> 20) % 16];
+    options->slots = (bits >> 24) % 5 == 0 ? 2 + (unsigned)(bits >> 28) % 2 : 1;
+    if (options->label == labels[3]) {
+        options->expiry_ms = 200 + (bits >> 32) % 1000;
+    }
+}
 
 static struct options options_of(const struct client_model *client, uint64_t seq)
 {
     uint64_t bits = task_id(client, seq / 16 + (UINT64_C(1) << 40));
-    return (struct options){.function = bits % 97 == 0 ? WORLD_FUNCTIONS - 1 : (unsigned)(bits >> 8) % 4,
-                            .priority = (int)((bits >> 16) % 3) - 1,
-                            .max_attempts = (bits >> 20) % 8 == 0   ? 1
-                                            : (bits >> 20) % 8 == 1 ? 5
-                                                                    : 0,
-                            .expiry_ms = (bits >> 28) % 16 == 0 ? 200 + (bits >> 32) % 3000 : 0,
-                            .at_most_once = (bits >> 40) % 8 == 0};
+    struct options options = {.function = bits % 97 == 0 ? WORLD_FUNCTIONS - 1 : (unsigned)(bits >> 8) % 4,
+                              .priority = (int)((bits >> 16) % 3) - 1,
+                              .max_attempts = (bits >> 20) % 8 == 0   ? 1
+                                              : (bits >> 20) % 8 == 1 ? 5
+                                                                      : 0,
+                              .expiry_ms = (bits >> 28) % 16 == 0 ? 200 + (bits >> 32) % 3000 : 0,
+                              .at_most_once = (bits >> 40) % 8 == 0};
+    add_wishes(client, seq, &options);
+    return options;
+}
+
+/* A quarter of the tasks are in one of a few lanes. */
+static uint64_t lane_of(const struct client_model *client, uint64_t seq)
+{
+    uint64_t bits = task_id(client, seq + (UINT64_C(1) << 42));
+    return bits % 4 == 0 ? 1 + (bits >> 8) % 5 : 0;
 }
 
 static uint32_t payload_size(const struct client_model *client, uint64_t seq)
@@ -77,7 +109,16 @@ static uint32_t payload_size(const struct client_model *client, uint64_t seq)
 enum task_nature nature_of(uint64_t task)
 {
     uint64_t draw = (task >> 20) % 100;
-    return draw < 3 ? NATURE_FAILS : draw < 5 ? NATURE_CRASHES : draw < 8 ? NATURE_CRASHES_ONCE : NATURE_FINE;
+    return draw < 3    ? NATURE_FAILS
+           : draw < 6  ? NATURE_FAILS_ONCE
+           : draw < 8  ? NATURE_CRASHES
+           : draw < 11 ? NATURE_CRASHES_ONCE
+                       : NATURE_FINE;
+}
+
+netpool_status failure_status_of(uint64_t task)
+{
+    return (task >> 50) % 3 == 0 ? NETPOOL_DEADLINE : NETPOOL_FAILED;
 }
 
 uint32_t result_of(uint64_t task, uint8_t *out, size_t capacity)
@@ -137,6 +178,7 @@ static bool send_batch(struct world *world, struct client_model *client)
 {
     uint64_t seqs[BATCH_MAX];
     uint32_t sizes[BATCH_MAX];
+    uint64_t lanes[BATCH_MAX];
     static uint8_t body[BATCH_MAX * 300 + 70000];
     size_t count = 0;
     size_t body_size = 0;
@@ -158,6 +200,7 @@ static bool send_batch(struct world *world, struct client_model *client)
         memcpy(body + body_size, &id, sizeof id);
         body_size += size;
         seqs[count] = seq;
+        lanes[count] = lane_of(client, seq);
         sizes[count++] = size;
         task->sent_tasks = ++client->sent_tasks;
         task->sent_bytes = client->sent_bytes += size;
@@ -169,9 +212,15 @@ static bool send_batch(struct world *world, struct client_model *client)
     struct options options = options_of(client, seqs[0]);
     Np__Submit submit = NP__SUBMIT__INIT;
     submit.function = (char *)function_names[options.function];
-    submit.n_seqs = submit.n_sizes = count;
+    submit.n_seqs = submit.n_sizes = submit.n_lanes = count;
     submit.seqs = seqs;
     submit.sizes = sizes;
+    submit.lanes = lanes;
+    submit.n_labels = options.label != NULL;
+    submit.labels = (char **)&options.label;
+    submit.slots = options.slots;
+    submit.retry_delay_ms = options.retry_delay_ms;
+    submit.retry_failures = options.retry_failures;
     submit.priority = options.priority;
     submit.max_attempts = options.max_attempts;
     submit.expiry_ms = options.expiry_ms;
@@ -234,6 +283,7 @@ static void on_welcome(struct world *world, struct client_model *client, const N
         client->sent_tasks = client->sent_bytes = 0;
         for (uint64_t seq = client->cursor + 1; seq <= client->last_seq; seq++) {
             client->tasks[seq].may_be_had |= client->tasks[seq].was_sent;
+            client->tasks[seq].overtaken = 0; /* what has ended without our knowing runs again */
         }
     }
     wake(world, client, 0);
@@ -246,14 +296,17 @@ static void check_failure(struct world *world, struct client_model *client, uint
     enum task_nature nature = nature_of(task_id(client, seq));
     unsigned max_attempts = options.max_attempts == 0 ? 3 : options.max_attempts;
     bool crashes = nature == NATURE_CRASHES || nature == NATURE_CRASHES_ONCE;
+    bool fails = nature == NATURE_FAILS || nature == NATURE_FAILS_ONCE;
+    bool is_stopped = client->tasks[seq].is_cancelled || options.expiry_ms > 0;
+    bool is_retried = options.retry_failures && !options.at_most_once && max_attempts > 1;
     WORLD_EXPECT(world, failure != NULL && failure->message[0] != '\0');
     switch (status) {
     case NETPOOL_FAILED:
-        WORLD_EXPECT(world, nature == NATURE_FAILS);
+        WORLD_EXPECT(world, fails && (!is_retried || is_stopped || attempt >= max_attempts));
+        WORLD_EXPECT(world, !is_retried || is_stopped || failure->n_attempts >= 1);
         break;
     case NETPOOL_CRASHED:
-        WORLD_EXPECT(world, crashes && (options.at_most_once || max_attempts == 1 ||
-                                        client->tasks[seq].is_cancelled || options.expiry_ms > 0));
+        WORLD_EXPECT(world, crashes && (options.at_most_once || max_attempts == 1 || is_stopped));
         break;
     case NETPOOL_POISON:
         WORLD_EXPECT(world, crashes && max_attempts > 1 && !options.at_most_once && attempt >= max_attempts);
@@ -269,7 +322,8 @@ static void check_failure(struct world *world, struct client_model *client, uint
         WORLD_EXPECT(world, client->tasks[seq].is_cancelled);
         break;
     case NETPOOL_DEADLINE:
-        WORLD_EXPECT(world, options.expiry_ms > 0);
+        WORLD_EXPECT(world,
+                     options.expiry_ms > 0 || (fails && (!is_retried || is_stopped || attempt >= max_attempts)));
         break;
     case NETPOOL_NO_SUCH_FUNCTION:
         WORLD_EXPECT(world, options.function >= 3); /* `rare` has one worker, and that may be away */
@@ -295,7 +349,8 @@ static void take_result(struct world *world, struct client_model *client, uint64
     if (status == NETPOOL_OK) {
         uint32_t right_size = result_of(task_id(client, seq), right, sizeof right);
         WORLD_EXPECT(world, size == right_size && memcmp(right, data, size) == 0);
-        WORLD_EXPECT(world, nature_of(task_id(client, seq)) != NATURE_FAILS);
+        enum task_nature nature = nature_of(task_id(client, seq));
+        WORLD_EXPECT(world, nature != NATURE_FAILS && (nature != NATURE_FAILS_ONCE || attempt > 1));
     } else {
         check_failure(world, client, seq, status, attempt, failure);
     }
@@ -453,15 +508,53 @@ struct sim_link *client_model_link(struct client_model *client)
     return &client->link;
 }
 
-void client_model_executed(struct world *world, const uint8_t *session, uint64_t seq)
+static struct client_model *find_client(const struct world *world, const uint8_t *session)
 {
     for (size_t i = 0; i < WORLD_CLIENTS; i++) {
-        struct client_model *client = world->clients[i];
-        if (memcmp(client->session, session, NP_SESSION_SIZE) == 0) {
-            struct model_task *task = &client->tasks[seq];
-            task->executions++;
-            WORLD_EXPECT(world, task->executions <= 1 || !options_of(client, seq).at_most_once);
-            return;
+        if (memcmp(world->clients[i]->session, session, NP_SESSION_SIZE) == 0) {
+            return world->clients[i];
         }
     }
+    return NULL;
+}
+
+/* The tasks of a lane start in the order of their seqs: under one broker, none that has been overtaken without a
+ * start ever starts. */
+static void check_lane_order(struct world *world, struct client_model *client, uint64_t seq, uint64_t epoch)
+{
+    uint64_t lane = lane_of(client, seq);
+    if (lane == 0 || epoch == 0) {
+        return;
+    }
+    WORLD_EXPECT(world, client->tasks[seq].overtaken != epoch);
+    for (uint64_t earlier = client->first_open + 1; earlier < seq; earlier++) {
+        struct model_task *task = &client->tasks[earlier];
+        if (!task->is_done && task->executions == 0 && lane_of(client, earlier) == lane) {
+            task->overtaken = epoch;
+        }
+    }
+    world->in_lanes++;
+}
+
+void client_model_executed(struct world *world, const uint8_t *session, uint64_t seq, uint64_t epoch)
+{
+    struct client_model *client = find_client(world, session);
+    if (client != NULL) {
+        struct model_task *task = &client->tasks[seq];
+        check_lane_order(world, client, seq, epoch);
+        task->executions++;
+        WORLD_EXPECT(world, task->executions <= 1 || !options_of(client, seq).at_most_once);
+    }
+}
+
+bool client_model_wish(const struct world *world, const uint8_t *session, uint64_t seq, struct wish *out)
+{
+    const struct client_model *client = find_client(world, session);
+    if (client == NULL) {
+        return false;
+    }
+    struct options options = options_of(client, seq);
+    *out = (struct wish){
+        .client = client->index, .lane = lane_of(client, seq), .label = options.label, .slots = options.slots};
+    return true;
 }

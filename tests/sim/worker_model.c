@@ -25,6 +25,7 @@ struct job {
     netpool_status status; /* once done */
     uint64_t compute_ns;
     uint64_t generation; /* of the happening that ends it */
+    uint64_t link;       /* generation of the link that it came by */
 };
 
 /* What was sent before, to be said again. */
@@ -58,6 +59,14 @@ struct worker_model {
 
 static const char *const function_names[WORLD_FUNCTIONS] = {"quick", "brief", "slow", "rare", "nowhere"};
 static const uint64_t longest_ns[WORLD_FUNCTIONS] = {20000, 3000000, 200000000, 1000000, 1};
+
+/* "w" asks for the key of the second. */
+static char *const *labels_of(const struct worker_model *worker)
+{
+    static char *const even[] = {"even", "w=0"};
+    static char *const odd[] = {"w=1"};
+    return worker->index % 2 == 0 ? even : odd;
+}
 
 static struct job *job_of(struct np_list *node)
 {
@@ -120,8 +129,10 @@ static void end_job(struct world *world, void *who)
         job->status = NETPOOL_CANCELLED;
     } else if (nature == NATURE_CRASHES || (nature == NATURE_CRASHES_ONCE && job->attempt == 1)) {
         job->status = NETPOOL_CRASHED;
+    } else if (nature == NATURE_FAILS || (nature == NATURE_FAILS_ONCE && job->attempt == 1)) {
+        job->status = failure_status_of(job->task);
     } else {
-        job->status = nature == NATURE_FAILS ? NETPOOL_FAILED : NETPOOL_OK;
+        job->status = NETPOOL_OK;
     }
     np_list_remove(&job->node);
     np_list_push_back(&worker->done, &job->node);
@@ -141,6 +152,13 @@ static void end_at(struct world *world, struct job *job, int64_t time)
     world_give(world, time, end_job, ending);
 }
 
+/* Does this worker have the lease of that job for sure? Its link has not broken since it came. */
+static bool is_leased(const struct worker_model *worker, const struct job *job)
+{
+    return worker->is_welcomed && worker->link.carries && worker->link.is_vouched &&
+           worker->link.generation == job->link && !job->is_cancelled;
+}
+
 static void start_more(struct world *world, struct worker_model *worker)
 {
     while (worker->running_count < worker->slots && !np_list_is_empty(&worker->waiting)) {
@@ -148,7 +166,7 @@ static void start_more(struct world *world, struct worker_model *worker)
         np_list_remove(&job->node);
         np_list_push_back(&worker->running, &job->node);
         worker->running_count++;
-        client_model_executed(world, job->session, job->seq);
+        client_model_executed(world, job->session, job->seq, is_leased(worker, job) ? job->epoch : 0);
         job->compute_ns = 500 + world_below(world, longest_ns[job->function]);
         end_at(world, job, world->now + (int64_t)job->compute_ns);
     }
@@ -312,6 +330,61 @@ static void on_withdraw(struct world *world, struct worker_model *worker, const 
     wake(world, worker);
 }
 
+static void check_lane(struct world *world, const struct job *job, const struct wish *wish)
+{
+    for (size_t i = 0; i < WORLD_WORKERS; i++) {
+        struct worker_model *other = world->workers[i];
+        struct np_list *lists[] = {&other->waiting, &other->running, &other->done};
+        for (size_t k = 0; k < 3; k++) {
+            NP_LIST_EACH(node, lists[k]) {
+                struct wish its;
+                if (job_of(node) != job && is_leased(other, job_of(node)) &&
+                    client_model_wish(world, job_of(node)->session, job_of(node)->seq, &its)) {
+                    WORLD_EXPECT(world, its.client != wish->client || its.lane != wish->lane);
+                }
+            }
+        }
+    }
+}
+
+/* While something wide is here, everything here runs at once. */
+static void check_slots(struct world *world, const struct worker_model *worker)
+{
+    struct np_list *lists[] = {(struct np_list *)&worker->waiting, (struct np_list *)&worker->running,
+                               (struct np_list *)&worker->done};
+    unsigned slots = 0;
+    bool is_wide = false;
+    for (size_t k = 0; k < 3; k++) {
+        NP_LIST_EACH(node, lists[k]) {
+            struct wish wish;
+            if (!is_leased(worker, job_of(node)) ||
+                !client_model_wish(world, job_of(node)->session, job_of(node)->seq, &wish)) {
+                return; /* the broker need not know all about it */
+            }
+            slots += wish.slots;
+            is_wide |= wish.slots > 1;
+        }
+    }
+    WORLD_EXPECT(world, !is_wide || slots <= worker->slots);
+    world->wide += is_wide;
+}
+
+static void check_assignment(struct world *world, const struct worker_model *worker, const struct job *job)
+{
+    struct wish wish;
+    if (!client_model_wish(world, job->session, job->seq, &wish)) {
+        return;
+    }
+    if (wish.label != NULL) {
+        WORLD_EXPECT(world, strcmp(wish.label, "w") == 0 || strcmp(wish.label, labels_of(worker)[0]) == 0);
+        world->labelled++;
+    }
+    if (wish.lane != 0) {
+        check_lane(world, job, &wish);
+    }
+    check_slots(world, worker);
+}
+
 static void on_assign(struct world *world, struct worker_model *worker, const Np__Assign *assign, const uint8_t *body)
 {
     if (!worker->is_welcomed) {
@@ -325,6 +398,7 @@ static void on_assign(struct world *world, struct worker_model *worker, const Np
         job->worker = worker;
         memcpy(job->session, assign->session.data, NP_SESSION_SIZE);
         job->epoch = worker->epoch;
+        job->link = worker->link.generation;
         job->seq = assign->seqs[i];
         job->attempt = assign->n_attempts > 0 ? assign->attempts[i] : 1;
         job->size = assign->sizes[i];
@@ -338,6 +412,7 @@ static void on_assign(struct world *world, struct worker_model *worker, const Np
         np_list_push_back(&worker->waiting, &job->node);
         worker->held_count++;
         worker->held_bytes += job->size;
+        check_assignment(world, worker, job);
         WORLD_EXPECT(world, worker->held_count == 1 || worker->held_bytes <= WINDOW_BYTES);
         WORLD_EXPECT(world, worker->held_count <= worker->slots * 1024 + 1);
     }
@@ -433,6 +508,10 @@ static void opened(struct world *world, void *model)
     hello.window_bytes = WINDOW_BYTES;
     hello.functions = (char **)function_names;
     hello.n_functions = worker->index == 0 ? 4 : 3;
+    char *labels[2]; /* the core may put them in another order */
+    hello.n_labels = worker->index % 2 == 0 ? 2 : 1;
+    memcpy(labels, labels_of(worker), hello.n_labels * sizeof *labels);
+    hello.labels = labels;
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_HELLO;
     envelope.hello = &hello;

@@ -70,6 +70,7 @@ struct world {
     struct worker_model *workers[WORLD_WORKERS];
     uint64_t restarts, breaks, crashes, drains, forgeries, completed, lost, poisoned, retransmitted;
     uint64_t late, refused, adopted, returned;
+    uint64_t in_lanes, labelled, wide; /* assignments that were checked */
 };
 
 /* Ends the program with the seed and the command that replays it. */
@@ -124,12 +125,25 @@ void worker_model_forge(struct world *world, struct worker_model *worker, struct
 struct sim_link *worker_model_link(struct worker_model *worker);
 
 /* What a task is like. */
-enum task_nature { NATURE_FINE, NATURE_FAILS, NATURE_CRASHES, NATURE_CRASHES_ONCE };
+enum task_nature { NATURE_FINE, NATURE_FAILS, NATURE_FAILS_ONCE, NATURE_CRASHES, NATURE_CRASHES_ONCE };
 enum task_nature nature_of(uint64_t task);
+/* How it fails when it does: FAILED, or DEADLINE for some. */
+netpool_status failure_status_of(uint64_t task);
 /* The result that is right for a task, from its payload's first 8 bytes. Returns its size. */
 uint32_t result_of(uint64_t task, uint8_t *out, size_t capacity);
 #define RESULT_MAX 70000
-/* One more execution of a task begins. */
-void client_model_executed(struct world *world, const uint8_t *session, uint64_t seq);
+/* One more execution of a task begins. `epoch`: of the broker whose lease it has; 0: it
+ * may have lost that. */
+void client_model_executed(struct world *world, const uint8_t *session, uint64_t seq, uint64_t epoch);
+
+/* What a task asks of workers and of its siblings. */
+struct wish {
+    unsigned client;
+    uint64_t lane;     /* 0: none */
+    const char *label; /* NULL: none */
+    unsigned slots;
+};
+/* False: the client of that session is no more. */
+bool client_model_wish(const struct world *world, const uint8_t *session, uint64_t seq, struct wish *out);
 
 #endif
