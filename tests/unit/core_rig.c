@@ -272,7 +272,9 @@ void rig_result(struct rig *rig, uint64_t worker, struct rig_result row)
     uint8_t *body = calloc(1, row.size + 1);
     assert_non_null(body);
     Np__Failure failure = NP__FAILURE__INIT;
-    failure.message = (char *)"it went wrong";
+    failure.message = (char *)(row.message != NULL ? row.message : "it went wrong");
+    failure.stack = (char *)(row.stack != NULL ? row.stack : "");
+    failure.started = row.started;
     failure.signal = 11;
     Np__Failure *failures[] = {&failure};
     Np__Results results = NP__RESULTS__INIT;
@@ -285,6 +287,8 @@ void rig_result(struct rig *rig, uint64_t worker, struct rig_result row)
     results.attempts = &attempt;
     results.statuses = &status;
     results.compute_ns = &row.compute_ns;
+    results.n_wait_ns = row.wait_ns > 0;
+    results.wait_ns = &row.wait_ns;
     results.n_failures = row.status != NETPOOL_OK;
     results.failures = failures;
     Np__Envelope envelope = NP__ENVELOPE__INIT;
@@ -325,6 +329,35 @@ void rig_held(struct rig *rig, uint64_t worker, uint8_t session_id, uint64_t epo
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_HELD;
     envelope.held = &held;
+    rig_give(rig, worker, &envelope, NULL, 0);
+}
+
+void rig_prepare(struct rig *rig, uint64_t client, const char *initializer, const char *input, uint32_t max_tasks)
+{
+    Np__Prepare prepare = NP__PREPARE__INIT;
+    prepare.initializer = (char *)initializer;
+    prepare.max_tasks_per_executor = max_tasks;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_PREPARE;
+    envelope.prepare = &prepare;
+    rig_give(rig, client, &envelope, input, strlen(input));
+}
+
+void rig_progress(struct rig *rig, uint64_t worker, uint8_t session_id, uint64_t epoch, uint64_t seq, uint64_t done,
+                  uint64_t total)
+{
+    uint8_t session[NP_SESSION_SIZE] = {session_id};
+    Np__Progress progress = NP__PROGRESS__INIT;
+    progress.session.data = session;
+    progress.session.len = NP_SESSION_SIZE;
+    progress.epoch = epoch == 0 ? rig->core->config.epoch : epoch;
+    progress.n_seqs = progress.n_done = progress.n_total = 1;
+    progress.seqs = &seq;
+    progress.done = &done;
+    progress.total = &total;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_PROGRESS;
+    envelope.progress = &progress;
     rig_give(rig, worker, &envelope, NULL, 0);
 }
 
@@ -384,6 +417,20 @@ bool rig_take_result(struct rig *rig, uint64_t client, uint64_t seq, netpool_sta
         }
     }
     return false;
+}
+
+const Np__Failure *rig_take_failure(struct rig *rig, uint64_t client, uint64_t seq)
+{
+    const struct rig_message *message;
+    while ((message = rig_take(rig, client, NP__ENVELOPE__KIND_RESULTS)) != NULL) {
+        const Np__Results *results = message->envelope->results;
+        for (size_t i = 0; i < results->n_failures; i++) {
+            if (results->seqs[results->failures[i]->index] == seq) {
+                return results->failures[i];
+            }
+        }
+    }
+    return NULL;
 }
 
 struct core_stats rig_stats(const struct rig *rig)

@@ -89,10 +89,18 @@ struct rig_result {
     netpool_status status;
     uint32_t size;
     uint64_t compute_ns;
+    uint64_t wait_ns;
+    bool started;        /* of the failure */
+    const char *message; /* likewise; NULL: some */
+    const char *stack;   /* likewise; NULL: none */
 };
 void rig_result(struct rig *rig, uint64_t worker, struct rig_result result);
 void rig_returned(struct rig *rig, uint64_t worker, uint8_t session, uint64_t seq, uint32_t attempt, bool end);
 void rig_held(struct rig *rig, uint64_t worker, uint8_t session, uint64_t epoch, uint64_t seq, uint32_t attempt);
+/* A client says how executors are to be prepared; initializer may be "". */
+void rig_prepare(struct rig *rig, uint64_t client, const char *initializer, const char *input, uint32_t max_tasks);
+void rig_progress(struct rig *rig, uint64_t worker, uint8_t session, uint64_t epoch, uint64_t seq, uint64_t done,
+                  uint64_t total);
 void rig_say(struct rig *rig, uint64_t peer, Np__Envelope__KindCase kind); /* Ready, Drain, StatusRequest */
 
 /* The oldest message of that kind to that peer that was not taken; NULL: none. Valid until rig_free. */
@@ -101,6 +109,9 @@ const struct rig_message *rig_take(struct rig *rig, uint64_t peer, Np__Envelope_
 size_t rig_take_assigned(struct rig *rig, uint64_t worker);
 /* Takes Results until the row of seq is found; false: not there. */
 bool rig_take_result(struct rig *rig, uint64_t client, uint64_t seq, netpool_status *status, uint32_t *attempt);
+
+/* The same with what failed, NULL when there is no row of seq; valid until rig_free. */
+const Np__Failure *rig_take_failure(struct rig *rig, uint64_t client, uint64_t seq);
 
 struct core_stats rig_stats(const struct rig *rig);
 struct task *rig_task_of(const struct rig *rig, uint8_t session, uint64_t seq);
