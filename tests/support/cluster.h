@@ -41,7 +41,7 @@ void cluster_restart_broker(struct cluster *cluster);
 /* A further worker, ready when this returns. */
 void cluster_add_worker(struct cluster *cluster);
 
-/* One with slots and labels ("gpu=1,fast=yes") of its own; returns its index. Its name is worker-(index + 1). */
+/* One with slots and labels ("gpu=1,fast=yes") of its own; returns its index. */
 unsigned cluster_add_worker_with(struct cluster *cluster, unsigned slots, const char *labels);
 
 /* SIGTERM, and waits for its end. */
