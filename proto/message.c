@@ -285,7 +285,8 @@ static const char *check_withdraw(const Np__Envelope *envelope, size_t body_size
                    ? NULL
                    : "cancels without a session or with a count";
     }
-    return body_size == 0 && withdraw->count > 0 ? NULL : "neither tasks nor a count";
+    return body_size == 0 && withdraw->count > 0 && !withdraw->unstarted_only ? NULL
+                                                                              : "neither tasks nor a count alone";
 }
 
 static const char *check_returned(const Np__Envelope *envelope, size_t body_size)

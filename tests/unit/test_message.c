@@ -167,6 +167,171 @@ static void sizes_near_the_top_of_their_type_do_not_wrap(void **state)
     assert_int_equal(check_submit(&submit, 2 * (size_t)UINT32_MAX + 2), NETPOOL_OK);
 }
 
+static void a22_a_lane_stands_for_each_task_or_for_none(void **state)
+{
+    (void)state;
+    uint64_t lanes[] = {7, 0, UINT64_MAX};
+    Np__Submit submit = valid_submit();
+    submit.lanes = lanes;
+    submit.n_lanes = 3;
+    assert_int_equal(check_submit(&submit, 24), NETPOOL_OK);
+    submit.n_lanes = 2;
+    assert_int_equal(check_submit(&submit, 24), NETPOOL_PROTOCOL);
+}
+
+static void what_a_task_requires_is_bounded(void **state)
+{
+    (void)state;
+    char *labels[NP_REQUIRED_MAX + 1];
+    for (size_t i = 0; i < NP_REQUIRED_MAX + 1; i++) {
+        labels[i] = (char *)(uintptr_t) "gpu=1";
+    }
+    Np__Submit submit = valid_submit();
+    submit.labels = labels;
+    submit.n_labels = NP_REQUIRED_MAX;
+    submit.slots = NP_SLOTS_MAX;
+    submit.retry_delay_ms = UINT32_MAX;
+    assert_int_equal(check_submit(&submit, 24), NETPOOL_OK);
+    submit.n_labels = NP_REQUIRED_MAX + 1;
+    assert_int_equal(check_submit(&submit, 24), NETPOOL_PROTOCOL);
+    submit.n_labels = 1;
+    submit.slots = NP_SLOTS_MAX + 1;
+    assert_int_equal(check_submit(&submit, 24), NETPOOL_PROTOCOL);
+    submit.slots = 1;
+    labels[0] = (char *)(uintptr_t) "two words";
+    assert_int_equal(check_submit(&submit, 24), NETPOOL_PROTOCOL);
+    labels[0] = (char *)(uintptr_t) "";
+    assert_int_equal(check_submit(&submit, 24), NETPOOL_PROTOCOL);
+}
+
+static uint8_t session[NP_SESSION_SIZE] = "a session of 16";
+
+/* The envelope's message of that kind, whatever it is. */
+static netpool_status check_message(Np__Envelope__KindCase kind, void *message, size_t body_size, uint64_t large_body)
+{
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = kind;
+    envelope.prepare = message; /* a union of pointers */
+    envelope.large_body = large_body;
+    return np_message_check(&envelope, body_size, NULL);
+}
+
+static netpool_status check_prepare(Np__Prepare *prepare, size_t body_size)
+{
+    return check_message(NP__ENVELOPE__KIND_PREPARE, prepare, body_size, 0);
+}
+
+static void a9_an_initializer_has_a_name_and_a_bounded_input(void **state)
+{
+    (void)state;
+    Np__Prepare prepare = NP__PREPARE__INIT;
+    assert_int_equal(check_prepare(&prepare, 0), NETPOOL_OK); /* forget the session */
+    prepare.initializer = (char *)(uintptr_t) "open_database";
+    assert_int_equal(check_prepare(&prepare, NP_PREPARE_MAX), NETPOOL_OK);
+    assert_int_equal(check_prepare(&prepare, NP_PREPARE_MAX + 1), NETPOOL_PROTOCOL);
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_PREPARE, &prepare, 0, NP_PREPARE_MAX + 1), NETPOOL_PROTOCOL);
+    prepare.session = (ProtobufCBinaryData){.len = NP_SESSION_SIZE, .data = session};
+    assert_int_equal(check_prepare(&prepare, 0), NETPOOL_OK);
+    prepare.session.len = NP_SESSION_SIZE - 1;
+    assert_int_equal(check_prepare(&prepare, 0), NETPOOL_PROTOCOL);
+    prepare.session.len = 0;
+    char longest[NP_NAME_MAX + 2] = {0};
+    memset(longest, 'x', NP_NAME_MAX);
+    prepare.initializer = longest;
+    assert_int_equal(check_prepare(&prepare, 0), NETPOOL_OK);
+    longest[NP_NAME_MAX] = 'x';
+    assert_int_equal(check_prepare(&prepare, 0), NETPOOL_PROTOCOL);
+    prepare.initializer = (char *)(uintptr_t) "two words";
+    assert_int_equal(check_prepare(&prepare, 0), NETPOOL_PROTOCOL);
+}
+
+static netpool_status check_progress(Np__Progress *progress, size_t body_size)
+{
+    return check_message(NP__ENVELOPE__KIND_PROGRESS, progress, body_size, 0);
+}
+
+static void a24_progress_has_both_values_of_each_task_and_no_body(void **state)
+{
+    (void)state;
+    static uint64_t values[NP_BATCH_TASKS_MAX + 1];
+    Np__Progress valid = NP__PROGRESS__INIT;
+    valid.seqs = valid.done = valid.total = values;
+    valid.n_seqs = valid.n_done = valid.n_total = NP_BATCH_TASKS_MAX;
+    Np__Progress progress = valid;
+    assert_int_equal(check_progress(&progress, 0), NETPOOL_OK);
+    assert_int_equal(check_progress(&progress, 1), NETPOOL_PROTOCOL);
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_PROGRESS, &progress, 0, 1), NETPOOL_PROTOCOL);
+    progress.n_done--;
+    assert_int_equal(check_progress(&progress, 0), NETPOOL_PROTOCOL);
+    progress = valid;
+    progress.n_total = 0;
+    assert_int_equal(check_progress(&progress, 0), NETPOOL_PROTOCOL);
+    progress = valid;
+    progress.n_seqs = progress.n_done = progress.n_total = 0;
+    assert_int_equal(check_progress(&progress, 0), NETPOOL_PROTOCOL);
+    progress.n_seqs = progress.n_done = progress.n_total = NP_BATCH_TASKS_MAX + 1;
+    assert_int_equal(check_progress(&progress, 0), NETPOOL_PROTOCOL);
+    progress = valid;
+    progress.session = (ProtobufCBinaryData){.len = NP_SESSION_SIZE, .data = session};
+    assert_int_equal(check_progress(&progress, 0), NETPOOL_OK);
+    progress.session.len = 1;
+    assert_int_equal(check_progress(&progress, 0), NETPOOL_PROTOCOL);
+}
+
+static void a15_tasks_are_withdrawn_by_number_or_by_count(void **state)
+{
+    (void)state;
+    Np__Withdraw withdraw = NP__WITHDRAW__INIT;
+    withdraw.count = 3;
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_WITHDRAW, &withdraw, 0, 0), NETPOOL_OK);
+    withdraw.unstarted_only = true; /* what is taken back never has started */
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_WITHDRAW, &withdraw, 0, 0), NETPOOL_PROTOCOL);
+    withdraw.session = (ProtobufCBinaryData){.len = NP_SESSION_SIZE, .data = session};
+    withdraw.seqs = three_seqs;
+    withdraw.n_seqs = 3;
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_WITHDRAW, &withdraw, 0, 0), NETPOOL_PROTOCOL);
+    withdraw.count = 0;
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_WITHDRAW, &withdraw, 0, 0), NETPOOL_OK);
+    withdraw.session.len = 0;
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_WITHDRAW, &withdraw, 0, 0), NETPOOL_PROTOCOL);
+    Np__Cancel cancel = NP__CANCEL__INIT;
+    cancel.unstarted_only = true;
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_CANCEL, &cancel, 0, 0), NETPOOL_PROTOCOL);
+    cancel.seqs = three_seqs;
+    cancel.n_seqs = 3;
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_CANCEL, &cancel, 0, 0), NETPOOL_OK);
+}
+
+static void a13_a_failure_of_any_text_is_bounded(void **state)
+{
+    (void)state;
+    uint32_t statuses[] = {NETPOOL_OK, NETPOOL_CRASHED, NETPOOL_OK};
+    uint64_t waits[] = {1, 2, 3};
+    char stack[NP_STACK_MAX + 2] = {0};
+    memset(stack, 's', NP_STACK_MAX);
+    Np__Failure failure = NP__FAILURE__INIT;
+    failure.index = 1;
+    failure.stack = stack;
+    Np__Failure *failures[] = {&failure};
+    Np__Results results = NP__RESULTS__INIT;
+    results.seqs = three_seqs;
+    results.sizes = three_sizes;
+    results.statuses = statuses;
+    results.wait_ns = waits;
+    results.n_seqs = results.n_sizes = results.n_statuses = results.n_wait_ns = 3;
+    results.failures = failures;
+    results.n_failures = 1;
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_RESULTS, &results, 24, 0), NETPOOL_OK);
+    stack[NP_STACK_MAX] = 's';
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_RESULTS, &results, 24, 0), NETPOOL_PROTOCOL);
+    stack[0] = '\0';
+    failure.index = 3;
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_RESULTS, &results, 24, 0), NETPOOL_PROTOCOL);
+    failure.index = 2;
+    results.n_wait_ns = 2;
+    assert_int_equal(check_message(NP__ENVELOPE__KIND_RESULTS, &results, 24, 0), NETPOOL_PROTOCOL);
+}
+
 /* The kinds by their names in PROTOCOL.md. */
 static const struct {
     const char *name;
@@ -266,6 +431,12 @@ int main(void)
         cmocka_unit_test(b22_unknown_fields_and_kinds_are_refused),
         cmocka_unit_test(columns_that_disagree_are_refused),
         cmocka_unit_test(sizes_near_the_top_of_their_type_do_not_wrap),
+        cmocka_unit_test(a22_a_lane_stands_for_each_task_or_for_none),
+        cmocka_unit_test(what_a_task_requires_is_bounded),
+        cmocka_unit_test(a9_an_initializer_has_a_name_and_a_bounded_input),
+        cmocka_unit_test(a24_progress_has_both_values_of_each_task_and_no_body),
+        cmocka_unit_test(a15_tasks_are_withdrawn_by_number_or_by_count),
+        cmocka_unit_test(a13_a_failure_of_any_text_is_bounded),
         cmocka_unit_test(b23_every_cell_of_the_documented_table_is_what_the_code_does),
         cmocka_unit_test(roles_are_named_and_parsed),
     };
