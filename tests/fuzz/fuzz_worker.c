@@ -119,8 +119,10 @@ static bool play_executor(struct stage *stage, uint32_t slot)
                                        .status = fails ? NETPOOL_FAILED : NETPOOL_OK,
                                        .size = fails ? 0 : record.size,
                                        .compute_ns = record.number % 2 == 0 ? UINT64_MAX : 1000,
+                                       .started_ns = record.number % 2 == 0 ? INT64_MAX : INT64_MIN,
                                        .message_size = fails ? 3 : 0};
         puppet->hangs = record.function == HANG;
+        atomic_store(&puppet->share->call.done, record.number + 1);
         if (record.function == CRASH) {
             end_puppet(stage, slot, SIGSEGV);
             return false;
@@ -227,6 +229,8 @@ static void turn_stage(struct stage *stage)
     uplink_turn(&supervisor->uplink, now);
     executors_turn(&supervisor->executors, now);
     check_deadlines(&supervisor->executors, now);
+    supervisor->executors.progress_at = now;
+    progress_turn(&supervisor->executors, supervisor->uplink.is_ready ? supervisor->uplink.channel : NULL, now);
     send_results(supervisor);
     hear_worker(stage);
     play_zygote(stage);
@@ -397,6 +401,16 @@ static void append_assign(struct np_buffer *out, const char *function, uint64_t 
     append(out, NP__ENVELOPE__KIND_ASSIGN, &assign, body, total);
 }
 
+static void append_prepare(struct np_buffer *out, const char *initializer, size_t size, uint32_t max_tasks)
+{
+    static uint8_t input[100];
+    Np__Prepare prepare = NP__PREPARE__INIT;
+    prepare.session = (ProtobufCBinaryData){sizeof session, session};
+    prepare.initializer = (char *)(uintptr_t)initializer;
+    prepare.max_tasks_per_executor = max_tasks;
+    append(out, NP__ENVELOPE__KIND_PREPARE, &prepare, input, size);
+}
+
 static void append_withdraw(struct np_buffer *out, uint64_t *seqs, size_t count, uint32_t any)
 {
     Np__Withdraw withdraw = NP__WITHDRAW__INIT;
@@ -448,6 +462,25 @@ _Bool fuzz_seed(unsigned index, struct np_buffer *out)
         append_welcome(out, 4);
         append_assign(out, "echo", 2, sizes, 4, 0);
         append_withdraw(out, NULL, 0, 1000);
+        return 1;
+    case 2: /* initializers of all sorts, which the tasks wait for; executors that do a few tasks each */
+        append_prepare(out, "echo", 8, 2);
+        append_assign(out, "echo", 1, sizes, 8, 0);
+        append_prepare(out, "hang", 0, 0);
+        append_assign(out, "echo", 30, sizes, 3, 0);
+        append_withdraw(out, seqs, 2, 0);
+        append_withdraw(out, NULL, 0, 5);
+        append_prepare(out, "crash", 100, 1);
+        append_assign(out, "echo", 40, sizes, 3, 0);
+        append_prepare(out, "fail", 3, 0);
+        append_assign(out, "echo", 50, sizes, 3, 0);
+        append_prepare(out, "missing", 3, 0);
+        append_assign(out, "echo", 60, sizes, 3, 0);
+        append_prepare(out, "", 0, 3);
+        append_assign(out, "echo", 70, sizes, 8, 0);
+        append_prepare(out, "", 0, 0);
+        append_assign(out, "fail", 80, sizes, 2, 0);
+        append_credit_and_goodbye(out);
         return 1;
     default:
         np_buffer_clear(out);

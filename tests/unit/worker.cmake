@@ -2,6 +2,7 @@
 netpool_test(ring LABEL unit SOURCES test_ring.c LINKS np_worker)
 netpool_test(parts LABEL unit SOURCES test_parts.c LINKS np_worker)
 netpool_test(call LABEL unit SOURCES test_call.c LINKS np_worker)
+netpool_test(preparation LABEL unit SOURCES test_preparation.c LINKS np_worker)
 netpool_test(modules LABEL unit SOURCES test_modules.c $<TARGET_OBJECTS:np_worker> LINKS np_transport ${CMAKE_DL_LIBS})
 target_include_directories(test_modules PRIVATE ${PROJECT_SOURCE_DIR}/common ${PROJECT_SOURCE_DIR}/worker)
 set_target_properties(test_modules PROPERTIES ENABLE_EXPORTS ON) # modules find netpool_* in the program
