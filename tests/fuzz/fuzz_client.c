@@ -89,14 +89,29 @@ static void turn(struct client *client)
     np_buffer_clear(&client->wire.forth.bytes);
 }
 
+static void on_progressed(struct np_task *task, uint64_t done, uint64_t total)
+{
+    uint64_t seen_done;
+    uint64_t seen_total;
+    np_task_progress(task, &seen_done, &seen_total);
+    assert(NP_CONTAINER(task, struct fuzz_task, task)->ended == 0 && seen_done == done && seen_total == total);
+}
+
 static void open_client(struct client *client)
 {
-    static const struct np_task_kind kinds[] = {
-        {.function = "echo"}, {.function = "square", .item_in_size = 8, .item_out_size = 8}, {.function = "noop"}};
+    static const char *const labels[] = {"gpu=1", "fast"};
+    static const struct np_task_kind kinds[] = {{.function = "echo", .labels = labels, .label_count = 2, .slots = 2},
+                                                {.function = "square", .item_in_size = 8, .item_out_size = 8},
+                                                {.function = "noop", .retry_failures = true, .retry_delay_ms = 5}};
     static const uint8_t input[INPUT_SIZE];
     static const size_t sizes[TASKS] = {5, 64, 0, 9, 8, INPUT_SIZE};
     struct dialogue_config config = {
-        .name = "fuzz", .host = "host", .pid = 1, .role = NP__ROLE__CLIENT, .max_payload = MAX_PAYLOAD};
+        .name = "fuzz",
+        .host = "host",
+        .pid = 1,
+        .role = NP__ROLE__CLIENT,
+        .max_payload = MAX_PAYLOAD,
+        .preparation = {.initializer = "warm_up", .input = "x", .input_size = 1, .max_tasks_per_executor = 3}};
     memory_wire_init(&client->wire);
     client->now = NP_NS_PER_S;
     struct link *link = memory_link_new(&client->wire.back, &client->wire.forth);
@@ -114,7 +129,9 @@ static void open_client(struct client *client)
         task->kind = &kinds[i % 3];
         task->input = input;
         task->input_size = sizes[i];
+        task->lane = i % 2;
         task->finished = on_finished;
+        task->progressed = on_progressed;
         dialogue_submit(client->dialogue, task, client->now);
     }
     turn(client);
@@ -134,6 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size -= length;
         if (!client.closed) {
             channel_ready(client.channel);
+            dialogue_cancel(client.dialogue, &client.tasks[2].task, NP_CANCEL_UNSTARTED, client.now);
             turn(&client);
         }
     }
@@ -200,6 +218,22 @@ static void append_results(struct np_buffer *out, uint64_t *seqs, uint32_t *size
     fuzz_append_message(out, &envelope, body, total);
 }
 
+static void append_progress(struct np_buffer *out)
+{
+    uint64_t seqs[] = {1, 99, 5};
+    uint64_t done[] = {3, 4, UINT64_MAX};
+    uint64_t total[] = {30, 4, 1};
+    Np__Progress progress = NP__PROGRESS__INIT;
+    progress.seqs = seqs;
+    progress.done = done;
+    progress.total = total;
+    progress.n_seqs = progress.n_done = progress.n_total = 3;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_PROGRESS;
+    envelope.progress = &progress;
+    fuzz_append_message(out, &envelope, NULL, 0);
+}
+
 static void append_goodbye(struct np_buffer *out)
 {
     Np__Goodbye goodbye = NP__GOODBYE__INIT;
@@ -220,6 +254,7 @@ _Bool fuzz_seed(unsigned index, struct np_buffer *out)
         return 0;
     }
     append_welcome(out);
+    append_progress(out);
     append_results(out, seqs, sizes, 3, true);
     append_results(out, seqs + 5, &large, 1, false);
     append_results(out, seqs + 1, sizes + 1, 3, false);
