@@ -135,13 +135,23 @@ static netpool_status settle_failure(netpool_call *call, netpool_status returned
     return returned == NETPOOL_TOO_LARGE || returned == NETPOOL_CANCELLED ? returned : NETPOOL_FAILED;
 }
 
-static netpool_status run_single(netpool_call *call)
+/* What calls functions has a section of its own, so that call_is_caller knows it in a stripped program, too. */
+#define CALLS_FUNCTIONS __attribute__((noinline, section("netpool_calls")))
+extern const char __start_netpool_calls[] __attribute__((visibility("hidden")));
+extern const char __stop_netpool_calls[] __attribute__((visibility("hidden")));
+
+bool call_is_caller(uint64_t pc)
+{
+    return pc >= (uintptr_t)__start_netpool_calls && pc <= (uintptr_t)__stop_netpool_calls;
+}
+
+CALLS_FUNCTIONS static netpool_status run_single(netpool_call *call)
 {
     netpool_status status = call->request->function(call, call->request->input);
     return status == NETPOOL_OK ? NETPOOL_OK : settle_failure(call, status);
 }
 
-static netpool_status run_block(netpool_call *call)
+CALLS_FUNCTIONS static netpool_status run_block(netpool_call *call)
 {
     const struct call_request *request = call->request;
     const size_t in_size = request->item_in_size;

@@ -33,4 +33,8 @@ struct call_request {
 netpool_status call_run(const struct call_request *request, struct call_state *state, struct np_buffer *result,
                         char *message, uint64_t *failed_item);
 
+/* Is it the address of an instruction that calls a function, or of the one behind it? Everything further out on the
+ * stack is netpool's own. */
+bool call_is_caller(uint64_t pc);
+
 #endif

@@ -12,6 +12,7 @@
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "proto/limits.h"
+#include "worker/crash.h"
 #include "worker/detach.h"
 #include "worker/modules.h"
 #include "worker/share.h"
@@ -277,7 +278,10 @@ static int isolate(struct executor *executor, const struct executor_fds *fds)
     }
     volunteer_for_memory_killer();
     detach_close_descriptors(&executor->bell, 1);
+    struct sigaction handlers[CRASH_SIGNALS]; /* of modules */
+    crash_save_handlers(handlers);
     detach_reset_signals(NULL);
+    (void)crash_install(share_crash(executor->share), __builtin_frame_address(0), handlers); /* or no stacks */
     return on_exit(leave_at_once, NULL);
 }
 

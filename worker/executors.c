@@ -48,6 +48,7 @@ netpool_status executors_init(struct executors *executors, const struct executor
     np_list_init(&executors->queue);
     np_list_init(&executors->ready);
     preparations_init(&executors->preparations, options->slots);
+    postmortems_init(&executors->postmortems, options->reactor, options->zygote, options->outbox);
     memory_killer_init(&executors->memory_killer);
     for (unsigned i = 0; i < options->slots; i++) {
         slot_init(&executors->slots[i], executors, i);
@@ -85,6 +86,7 @@ void executors_fini(struct executors *executors)
     NP_LIST_EACH(node, &executors->queue) {
         batch_release(executors_pop(executors, node));
     }
+    postmortems_fini(&executors->postmortems);
     preparations_fini(&executors->preparations);
     reactor_remove(executors->reactor, &executors->zygote_source);
     free(executors->slots);
@@ -318,6 +320,7 @@ void executors_turn(struct executors *executors, int64_t now)
     if (!executors->zygote_is_gone) {
         check_slots(executors, now);
     }
+    postmortems_turn(&executors->postmortems, now);
     feed(executors, now);
     balance(executors, now);
     look_at_busy(executors, now);
@@ -327,6 +330,7 @@ int64_t executors_deadline(const struct executors *executors)
 {
     int64_t deadline = np_earlier(np_earlier(executors->deadline, executors->progress_at),
                                   np_earlier(executors->balance_at, executors->look_at));
+    deadline = np_earlier(deadline, postmortems_deadline(&executors->postmortems));
     return np_list_is_empty(&executors->ready) ? deadline : 0;
 }
 

@@ -13,6 +13,7 @@
 #include "worker/batch.h"
 #include "worker/memory_killer.h"
 #include "worker/outbox.h"
+#include "worker/postmortem.h"
 #include "worker/roll.h"
 #include "worker/slot.h"
 #include "worker/zygote.h"
@@ -28,6 +29,7 @@ struct executors {
     struct np_list queue;  /* struct task, next to be fed first */
     size_t queued;
     struct preparations preparations;
+    struct postmortems postmortems; /* crashed tasks, no longer of a slot */
     struct np_list ready; /* slots whose bell rang */
     size_t fed;           /* tasks fed and not answered */
     unsigned busy;        /* slots with something fed */

@@ -14,8 +14,9 @@ static int compare_seqs(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-static bool is_selected(const struct withdrawal *withdrawal, const struct task *task)
+static bool is_selected(const void *context, const struct task *task)
 {
+    const struct withdrawal *withdrawal = context;
     return !task->batch->is_initializer && memcmp(task->batch->session, withdrawal->session, NP_SESSION_SIZE) == 0 &&
            bsearch(&task->seq, withdrawal->seqs, withdrawal->count, sizeof(uint64_t), compare_seqs) != NULL;
 }
@@ -56,6 +57,9 @@ void executors_cancel(struct executors *executors, const struct withdrawal *with
         if (has_selected(&executors->slots[i], withdrawal)) {
             cancel_in_slot(executors, &executors->slots[i], withdrawal, now);
         }
+    }
+    if (!withdrawal->unstarted_only) {
+        postmortems_cancel(&executors->postmortems, is_selected, withdrawal);
     }
     NP_LIST_EACH(node, &executors->queue) {
         if (is_selected(withdrawal, NP_CONTAINER(node, struct task, node))) {
@@ -128,6 +132,7 @@ static void report_list(const struct np_list *list, struct roll *roll)
 void executors_report(const struct executors *executors, struct roll *roll)
 {
     report_list(&executors->queue, roll);
+    postmortems_report(&executors->postmortems, roll);
     for (unsigned i = 0; i < executors->slot_count; i++) {
         report_list(&executors->slots[i].fed, roll);
         if (executors->slots[i].waiting != NULL) {

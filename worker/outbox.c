@@ -95,7 +95,7 @@ static bool fits(const struct packet *packet, const struct outbox_result *result
            memcmp(packet->session, batch->session, NP_SESSION_SIZE) == 0 &&
            (result->failure == NULL ||
             (packet->failure_count < NP_BATCH_FAILURES_MAX &&
-             packet->failure_bytes + NP_MESSAGE_MAX + NP_ERROR_OUTPUT_MAX <= FAILURE_BYTES_MAX));
+             packet->failure_bytes + NP_MESSAGE_MAX + NP_ERROR_OUTPUT_MAX + NP_STACK_MAX <= FAILURE_BYTES_MAX));
 }
 
 /* The batch to add to: one of the last few, as several clients' results come mixed. */
@@ -132,11 +132,18 @@ static void packet_grow(struct packet *packet)
 static void keep_failure(struct packet *packet, const struct outbox_failure *failure)
 {
     size_t message_size = np_text_whole(failure->message, strnlen(failure->message, NP_MESSAGE_MAX));
-    struct kept_failure *kept = fatal_if_null(malloc(sizeof *kept + message_size + 1 + failure->output_size));
+    size_t stack_size = failure->stack != NULL ? strnlen(failure->stack, NP_STACK_MAX) : 0;
+    struct kept_failure *kept =
+        fatal_if_null(malloc(sizeof *kept + message_size + 1 + stack_size + 1 + failure->output_size));
     memcpy(kept->text, failure->message, message_size);
     kept->text[message_size] = '\0';
     np_text_clean(kept->text);
-    uint8_t *output = (uint8_t *)kept->text + message_size + 1;
+    char *stack = kept->text + message_size + 1;
+    if (stack_size > 0) {
+        memcpy(stack, failure->stack, stack_size);
+    }
+    stack[stack_size] = '\0';
+    uint8_t *output = (uint8_t *)stack + stack_size + 1;
     if (failure->output_size > 0) {
         memcpy(output, failure->output, failure->output_size);
     }
@@ -148,9 +155,10 @@ static void keep_failure(struct packet *packet, const struct outbox_failure *fai
     kept->wire.exit_code = failure->exit_code;
     kept->wire.error_output = (ProtobufCBinaryData){.len = failure->output_size, .data = output};
     kept->wire.error_output_truncated = failure->is_output_truncated;
+    kept->wire.stack = stack;
     kept->wire.started = failure->has_started;
     packet->failures[packet->failure_count++] = &kept->wire;
-    packet->failure_bytes += message_size + failure->output_size;
+    packet->failure_bytes += message_size + stack_size + failure->output_size;
     packet->has_failures = true;
 }
 

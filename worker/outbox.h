@@ -28,7 +28,8 @@ struct outbox_failure {
     const uint8_t *output;
     size_t output_size;
     bool is_output_truncated;
-    bool has_started; /* the attempt had begun to run */
+    const char *stack; /* up to NP_STACK_MAX bytes; NULL: none */
+    bool has_started;  /* the attempt had begun to run */
 };
 
 struct outbox_result {
@@ -36,7 +37,7 @@ struct outbox_result {
     netpool_status status;
     uint32_t pid;
     uint64_t compute_ns;
-    uint64_t wait_ns; /* from the task's arrival to its start */
+    uint64_t wait_ns;                     /* from the task's arrival to its start */
     uint32_t size;                        /* bytes of the body, 0 on failure */
     const struct outbox_failure *failure; /* NULL when OK */
 };

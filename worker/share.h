@@ -1,7 +1,7 @@
 /*
  * What a supervisor and one executor share: a memfd with two rings (tasks in, results out), the state of the running
- * call, and the words by which one wakes the other. The executor runs foreign code that may write anything here: the
- * supervisor believes nothing it reads from it.
+ * call, room for what a crash leaves behind, and the words by which one wakes the other. The executor runs foreign
+ * code that may write anything here: the supervisor believes nothing it reads from it.
  *
  * Claims: tasks are numbered as they are fed. An executor starts task n by moving `started` from n to n + 1 in the
  * claim word. The supervisor takes back everything not started by raising `floor` in the same word: the executor
@@ -12,6 +12,7 @@
 
 #include "common/netpool_status.h"
 #include "worker/call.h"
+#include "worker/crash.h"
 #include "worker/ring.h"
 
 #define SHARE_RING_SIZE ((size_t)256 * 1024)
@@ -36,7 +37,8 @@ struct share {
 };
 
 #define SHARE_HEAD_SIZE ((size_t)4096)
-#define SHARE_SIZE (SHARE_HEAD_SIZE + 2 * SHARE_RING_SIZE)
+#define SHARE_CRASH_AT (SHARE_HEAD_SIZE + 2 * SHARE_RING_SIZE)
+#define SHARE_SIZE (SHARE_CRASH_AT + sizeof(struct crash_dump))
 _Static_assert(sizeof(struct share) <= SHARE_HEAD_SIZE, "the head has one page");
 
 /* One task in the ring, followed by its payload, padded to SHARE_ALIGNMENT. */
@@ -93,6 +95,11 @@ static inline uint8_t *share_task_bytes(struct share *share)
 static inline uint8_t *share_result_bytes(struct share *share)
 {
     return (uint8_t *)share + SHARE_HEAD_SIZE + SHARE_RING_SIZE;
+}
+
+static inline struct crash_dump *share_crash(struct share *share)
+{
+    return (struct crash_dump *)(void *)((uint8_t *)share + SHARE_CRASH_AT);
 }
 
 /* A new, zeroed and mapped share and its memfd, which cannot be resized (a shrunk one would kill its reader). */

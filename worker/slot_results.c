@@ -30,8 +30,8 @@ void slot_results_drop(struct slot *slot)
     slot->has_record = false;
 }
 
-/* The head is answered: the next one is the head. */
-static void finish_head(struct slot *slot, int64_t now)
+/* The head is answered, or will be, and no longer the slot's: the next one is the head. */
+static struct task *take_head(struct slot *slot, int64_t now)
 {
     struct task *head = slot_head(slot);
     if (head->is_cancelled) {
@@ -39,16 +39,21 @@ static void finish_head(struct slot *slot, int64_t now)
     }
     slot_remove_task(slot, head);
     slot_note_answered(slot, head);
-    batch_release(head);
     slot_watch_head(slot, now);
     if (tail_is_empty(&slot->tail)) {
-        return;
+        return head;
     }
     if (slot_is_running(slot)) {
         tail_forget_seen(&slot->tail); /* what came since may be the next one's: rather too much than lost */
     } else {
         tail_clear(&slot->tail);
     }
+    return head;
+}
+
+static void finish_head(struct slot *slot, int64_t now)
+{
+    batch_release(take_head(slot, now));
 }
 
 /* From the task's arrival to its start. The executor says when that was, and may say anything. */
@@ -59,9 +64,9 @@ static uint64_t wait_of(const struct task *task, int64_t started_ns, int64_t now
 }
 
 /* Completes the result of a task that failed, and its failure, by what the executor has printed. */
-static void add_failure(struct slot *slot, struct outbox_result *result, struct outbox_failure *failure)
+static void complete_failure(struct slot *slot, struct outbox_result *result, struct outbox_failure *failure,
+                             uint8_t output[NP_ERROR_OUTPUT_MAX])
 {
-    uint8_t output[NP_ERROR_OUTPUT_MAX];
     if (slot->output.fd >= 0) {
         (void)tail_read(&slot->tail, slot->output.fd, CATCH_UP_OUTPUT, slot->executors->forward_fd);
     }
@@ -70,7 +75,27 @@ static void add_failure(struct slot *slot, struct outbox_result *result, struct 
     slot->tail.seen = slot->tail.total;
     result->pid = pid_of(slot);
     result->failure = failure;
+}
+
+static void add_failure(struct slot *slot, struct outbox_result *result, struct outbox_failure *failure)
+{
+    uint8_t output[NP_ERROR_OUTPUT_MAX];
+    complete_failure(slot, result, failure, output);
     (void)outbox_add(slot->executors->outbox, result);
+}
+
+/* Likewise of one that crashed; its answer may have to wait for the stack. */
+static void settle_head(struct slot *slot, struct outbox_result *result, struct outbox_failure *failure, int64_t now)
+{
+    uint8_t output[NP_ERROR_OUTPUT_MAX];
+    complete_failure(slot, result, failure, output);
+    bool is_crash = result->status == NETPOOL_CRASHED && slot->end_status == NETPOOL_OK && failure->signal != 0;
+    if (is_crash && postmortems_take(&slot->executors->postmortems, share_crash(slot->share), result, failure, now)) {
+        (void)take_head(slot, now);
+    } else {
+        (void)outbox_add(slot->executors->outbox, result);
+        finish_head(slot, now);
+    }
 }
 
 static bool is_record_plausible(struct slot *slot)
@@ -325,7 +350,6 @@ void slot_results_settle_crash(struct slot *slot, int wait_status, int64_t now)
     start = start < slot->head_since || start > now ? slot->head_since : start;
     struct outbox_result result = {
         .task = head, .status = status, .compute_ns = (uint64_t)(now - start), .wait_ns = wait_of(head, start, now)};
-    add_failure(slot, &result, &failure);
     slot_results_drop(slot);
-    finish_head(slot, now);
+    settle_head(slot, &result, &failure, now);
 }

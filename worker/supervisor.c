@@ -309,7 +309,8 @@ static bool is_drained(struct supervisor *supervisor, int64_t now)
     if (!supervisor->is_draining) {
         return false;
     }
-    bool runs = supervisor->executors.fed > 0 && now < supervisor->drain_by;
+    bool runs =
+        (supervisor->executors.fed > 0 || supervisor->executors.postmortems.count > 0) && now < supervisor->drain_by;
     bool has_link = supervisor->uplink.is_ready;
     bool is_unsent =
         !outbox_is_empty(&supervisor->outbox) || (has_link && channel_backlog(supervisor->uplink.channel) > 0);

@@ -97,6 +97,12 @@ void zygote_kill(struct zygote *zygote, unsigned slot)
     (void)!request(zygote, &(struct zygote_request){.kind = ZYGOTE_KILL, .slot = slot}, NULL, 0);
 }
 
+netpool_status zygote_symbolize(struct zygote *zygote, int dump_fd, int out_fd)
+{
+    const int passed[] = {dump_fd, out_fd};
+    return request(zygote, &(struct zygote_request){.kind = ZYGOTE_SYMBOLIZE}, passed, 2);
+}
+
 void zygote_stop(struct zygote *zygote)
 {
     if (zygote->pid <= 0) {

@@ -18,7 +18,7 @@ struct zygote {
     pid_t pid;
 };
 
-enum zygote_request_kind { ZYGOTE_FORK = 1, ZYGOTE_KILL };
+enum zygote_request_kind { ZYGOTE_FORK = 1, ZYGOTE_KILL, ZYGOTE_SYMBOLIZE };
 
 struct zygote_request {
     uint32_t kind;
@@ -61,6 +61,10 @@ NETPOOL_MUST_CHECK netpool_status zygote_fork(struct zygote *zygote, unsigned sl
 /* Asks for the end of the slot's executor and its whole process group. The request may get lost when too many are on
  * their way: repeat it until ZYGOTE_EXITED comes. */
 void zygote_kill(struct zygote *zygote, unsigned slot);
+
+/* Asks for a symbolizer (symbolizer.h), which reads dump_fd and writes to out_fd; whether it works or not, in the end
+ * nobody holds out_fd any more. The descriptors stay the caller's. NETPOOL_TIMEOUT: not now. */
+NETPOOL_MUST_CHECK netpool_status zygote_symbolize(struct zygote *zygote, int dump_fd, int out_fd);
 
 /* Ends the zygote and everything it forked, and waits for that. */
 void zygote_stop(struct zygote *zygote);

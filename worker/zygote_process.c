@@ -14,6 +14,7 @@
 
 #include "worker/detach.h"
 #include "worker/modules.h"
+#include "worker/symbolizer.h"
 #include "worker/zygote.h"
 
 struct zygote_process {
@@ -79,6 +80,15 @@ static void fork_executor(struct zygote_process *zygote, uint32_t slot, struct e
     tell(zygote, &event);
 }
 
+/* It is reaped like an orphan. */
+static void fork_symbolizer(int dump_fd, int out_fd)
+{
+    pid_t parent = getpid();
+    if (fork() == 0) {
+        symbolizer_main(parent, dump_fd, out_fd);
+    }
+}
+
 /* Fewer than were sent arrive when this process has no room for more. */
 static size_t take_descriptors(struct msghdr *message, int fds[3])
 {
@@ -113,6 +123,10 @@ static bool handle_request(struct zygote_process *zygote)
     if (request.kind == ZYGOTE_KILL) {
         if (zygote->pids[request.slot] > 0) {
             kill_group(zygote->pids[request.slot]);
+        }
+    } else if (request.kind == ZYGOTE_SYMBOLIZE) {
+        if (fd_count == 2) {
+            fork_symbolizer(fds[0], fds[1]);
         }
     } else if (fd_count == 3) {
         struct executor_fds passed = {.share = fds[0], .bell = fds[1], .output = fds[2]};

@@ -94,6 +94,7 @@ static void keep_failure(struct fake_result *result, const Np__Failure *failure)
 {
     free(result->message);
     free(result->output);
+    free(result->stack);
     result->message = strdup(failure->message);
     result->item = failure->item;
     result->has_started = failure->started;
@@ -105,6 +106,7 @@ static void keep_failure(struct fake_result *result, const Np__Failure *failure)
         memcpy(result->output, failure->error_output.data, failure->error_output.len);
     }
     result->is_output_truncated = failure->error_output_truncated;
+    result->stack = strdup(failure->stack);
 }
 
 static void grant_credit(struct fake_broker *broker)
@@ -438,6 +440,7 @@ void fake_broker_stop(struct fake_broker *broker)
         free(broker->results[i].data);
         free(broker->results[i].message);
         free(broker->results[i].output);
+        free(broker->results[i].stack);
     }
     free(broker->results);
     *broker = (struct fake_broker){0};

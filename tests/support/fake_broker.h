@@ -33,6 +33,7 @@ struct fake_result {
     char *output;
     size_t output_size;
     bool is_output_truncated;
+    char *stack;
     bool is_returned; /* Returned named it */
     bool is_held;     /* Held named it */
 };

@@ -17,6 +17,26 @@ endfunction()
 
 netpool_worker_test(worker TIMEOUT 120)
 netpool_worker_test(worker_faults TIMEOUT 180)
+
+# Crashes are built without sanitizers, which would report them in their own way. One module has debug information, one
+# has not even names.
+add_library(test_crash_functions OBJECT ${PROJECT_SOURCE_DIR}/tests/support/crash_functions.c)
+target_compile_options(test_crash_functions PRIVATE -Wall -Wextra -g -O2)
+target_compile_definitions(test_crash_functions PRIVATE _GNU_SOURCE)
+target_include_directories(test_crash_functions PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/common
+  ${PROJECT_SOURCE_DIR}/worker)
+add_library(test_module_crashes MODULE $<TARGET_OBJECTS:test_crash_functions>)
+add_library(test_module_crashes_stripped MODULE $<TARGET_OBJECTS:test_crash_functions>)
+target_link_options(test_module_crashes_stripped PRIVATE -s)
+foreach(name crashes crashes_stripped)
+  set_target_properties(test_module_${name} PROPERTIES OUTPUT_NAME ${name} PREFIX ""
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests LINKER_LANGUAGE C)
+endforeach()
+netpool_worker_test(crash_stack TIMEOUT 180)
+target_compile_definitions(test_crash_stack PRIVATE CRASHES_MODULE="$<TARGET_FILE:test_module_crashes>"
+  CRASHES_STRIPPED_MODULE="$<TARGET_FILE:test_module_crashes_stripped>"
+  CRASHES_SOURCE="${PROJECT_SOURCE_DIR}/tests/support/crash_functions.c")
+add_dependencies(test_crash_stack test_module_crashes test_module_crashes_stripped)
 netpool_worker_test(worker_sessions TIMEOUT 120)
 
 # Not a test: prints how fast the worker is. Built on demand.
