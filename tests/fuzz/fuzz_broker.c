@@ -1,7 +1,7 @@
 /*
  * A broker against two peers that may say anything: the input is a sequence of segments (u8 peer, u16 size, bytes)
- * that are fed to the channel of a client (even) or a worker (odd). What stands between socket and core in the real
- * broker is OpenSSL alone.
+ * that are fed to the channel of a client (even) or a worker (odd); half the first byte is how many milliseconds
+ * later. What stands between socket and core in the real broker is OpenSSL alone.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -114,10 +114,10 @@ static void open_broker(struct broker *broker)
     }
 }
 
-static void turn(struct broker *broker)
+static void turn(struct broker *broker, unsigned later_ms)
 {
     (void)reactor_turn(broker->reactor, 0);
-    broker->now += NP_NS_PER_MS;
+    broker->now += (1 + later_ms) * NP_NS_PER_MS;
     core_tick(broker->core, broker->now);
     core_flush(broker->core, broker->now);
     for (size_t i = 0; i < PEERS; i++) {
@@ -146,9 +146,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct broker broker = {0};
     open_broker(&broker);
-    turn(&broker);
+    turn(&broker, 0);
     while (size >= SEGMENT_PREFIX) {
         struct peer *peer = &broker.peers[data[0] % PEERS];
+        unsigned later_ms = data[0] / PEERS;
         size_t length = (size_t)(data[1] | data[2] << 8);
         data += SEGMENT_PREFIX;
         size -= SEGMENT_PREFIX;
@@ -159,7 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         data += length;
         size -= length;
         channel_ready(peer->channel);
-        turn(&broker);
+        turn(&broker, later_ms);
     }
     close_broker(&broker);
     return 0;
@@ -184,9 +185,19 @@ static void append_segments(struct np_buffer *out, uint8_t peer, Np__Envelope *e
     np_buffer_fini(&frames);
 }
 
+/* Nothing is said for so long. */
+static void append_pause(struct np_buffer *out, unsigned ms)
+{
+    uint8_t prefix[SEGMENT_PREFIX] = {(uint8_t)(ms * PEERS)};
+    if (np_buffer_append(out, prefix, sizeof prefix) != NETPOOL_OK) {
+        abort();
+    }
+}
+
 static void append_hello(struct np_buffer *out, uint8_t peer)
 {
     char *functions[] = {(char *)(uintptr_t) "echo", (char *)(uintptr_t) "noop"};
+    char *labels[] = {(char *)(uintptr_t) "gpu=1"};
     Np__Hello hello = NP__HELLO__INIT;
     hello.version_min = hello.version_max = NP_PROTOCOL_VERSION_MAX;
     hello.role = peer == 0 ? NP__ROLE__CLIENT : NP__ROLE__WORKER;
@@ -199,6 +210,8 @@ static void append_hello(struct np_buffer *out, uint8_t peer)
         hello.window_bytes = 10 * MAX_PAYLOAD;
         hello.functions = functions;
         hello.n_functions = 2;
+        hello.labels = labels;
+        hello.n_labels = 1;
     }
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_HELLO;
@@ -241,6 +254,8 @@ static void append_results(struct np_buffer *out, uint64_t *seqs, uint32_t *stat
     failure.index = 1;
     failure.message = (char *)(uintptr_t) "segmentation fault";
     failure.signal = 11;
+    failure.stack = (char *)(uintptr_t) "inner at a.c:3\nouter at a.c:9";
+    failure.started = true;
     Np__Failure *failures[] = {&failure};
     Np__Results results = NP__RESULTS__INIT;
     results.session = (ProtobufCBinaryData){sizeof sessions[0], sessions[0]};
@@ -251,6 +266,8 @@ static void append_results(struct np_buffer *out, uint64_t *seqs, uint32_t *stat
     results.n_seqs = results.n_sizes = results.n_statuses = count;
     results.failures = failures;
     results.n_failures = count > 1 ? 1 : 0;
+    results.wait_ns = seqs; /* some times */
+    results.n_wait_ns = count;
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
         total += sizes[i];
@@ -275,6 +292,65 @@ static void append_acknowledge_and_cancel(struct np_buffer *out, uint64_t *seqs)
     cancel.n_seqs = 3;
     envelope.kind_case = NP__ENVELOPE__KIND_CANCEL;
     envelope.cancel = &cancel;
+    append_segments(out, 0, &envelope, NULL, 0);
+}
+
+static void append_prepare(struct np_buffer *out, const char *initializer)
+{
+    Np__Prepare prepare = NP__PREPARE__INIT;
+    prepare.initializer = (char *)(uintptr_t)initializer;
+    prepare.max_tasks_per_executor = initializer[0] != '\0' ? 3 : 0;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_PREPARE;
+    envelope.prepare = &prepare;
+    append_segments(out, 0, &envelope, "input", initializer[0] != '\0' ? 5 : 0);
+}
+
+static void append_progress(struct np_buffer *out, uint64_t *seqs)
+{
+    Np__Progress progress = NP__PROGRESS__INIT;
+    progress.session = (ProtobufCBinaryData){sizeof sessions[0], sessions[0]};
+    progress.epoch = 7;
+    progress.seqs = progress.done = progress.total = seqs;
+    progress.n_seqs = progress.n_done = progress.n_total = 3;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_PROGRESS;
+    envelope.progress = &progress;
+    append_segments(out, 1, &envelope, NULL, 0);
+}
+
+static void append_unstarted_cancel(struct np_buffer *out, uint64_t *seqs)
+{
+    Np__Cancel cancel = NP__CANCEL__INIT;
+    cancel.seqs = seqs;
+    cancel.n_seqs = 3;
+    cancel.unstarted_only = true;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_CANCEL;
+    envelope.cancel = &cancel;
+    append_segments(out, 0, &envelope, NULL, 0);
+}
+
+/* Tasks that ask for more than a function. */
+static void append_choosy_submit(struct np_buffer *out, uint64_t *seqs)
+{
+    char *labels[] = {(char *)(uintptr_t) "gpu=1"};
+    uint32_t sizes[] = {0, 0, 0};
+    uint64_t lanes[] = {9, 9, 0};
+    Np__Submit submit = NP__SUBMIT__INIT;
+    submit.function = (char *)(uintptr_t) "noop";
+    submit.seqs = seqs;
+    submit.sizes = sizes;
+    submit.lanes = lanes;
+    submit.n_seqs = submit.n_sizes = submit.n_lanes = 3;
+    submit.labels = labels;
+    submit.n_labels = 1;
+    submit.slots = 2;
+    submit.retry_delay_ms = 10;
+    submit.retry_failures = true;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_SUBMIT;
+    envelope.submit = &submit;
     append_segments(out, 0, &envelope, NULL, 0);
 }
 
@@ -313,6 +389,8 @@ _Bool fuzz_seed(unsigned index, struct np_buffer *out)
     uint64_t seqs[] = {1, 2, 3};
     uint32_t sizes[] = {5, 0, 9};
     uint32_t statuses[] = {NETPOOL_OK, NETPOOL_CRASHED, NETPOOL_OK};
+    uint32_t failing[] = {NETPOOL_FAILED, NETPOOL_CRASHED, NETPOOL_NOT_INITIALIZED};
+    uint32_t nothing[] = {0, 0, 0};
     uint32_t large = sizeof body;
     uint64_t fourth = 4;
     switch (index) {
@@ -333,6 +411,30 @@ _Bool fuzz_seed(unsigned index, struct np_buffer *out)
         append_submit(out, seqs, sizes, 3, body);
         append_submit(out, &fourth, &large, 1, body);
         append_results(out, &fourth, statuses, &large, 1, body);
+        return 1;
+    case 2: /* a prepared session with progress and gentle cancels, until its initializer fails */
+        append_hello(out, 0);
+        append_prepare(out, "echo");
+        append_submit(out, seqs, sizes, 3, body);
+        append_hello(out, 1);
+        append_ready(out);
+        append_progress(out, seqs);
+        append_pause(out, 40);
+        append_unstarted_cancel(out, seqs);
+        append_pause(out, 100);
+        append_prepare(out, "noop");
+        append_results(out, seqs, failing, nothing, 3, NULL);
+        append_prepare(out, "");
+        return 1;
+    case 3: /* lanes, labels, wide tasks, delays and retried failures */
+        append_hello(out, 1);
+        append_ready(out);
+        append_hello(out, 0);
+        append_choosy_submit(out, seqs);
+        append_results(out, seqs, failing, nothing, 3, NULL);
+        append_pause(out, 20);
+        append_unstarted_cancel(out, seqs);
+        append_results(out, seqs, nothing, nothing, 3, NULL);
         return 1;
     default:
         return 0;
