@@ -34,6 +34,16 @@ static void copy_line(char *out, size_t size, const char *text)
     np_text_clean(out);
 }
 
+static void join_labels(char *out, size_t size, const Np__WorkerStatus *worker)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < worker->n_labels && used < size; i++) {
+        int added = snprintf(out + used, size - used, "%s%s", i > 0 ? "," : "", worker->labels[i]);
+        used += added > 0 ? (size_t)added : 0;
+    }
+    np_text_clean(out);
+}
+
 static bool copy_workers(netpool_info *info, const Np__Status *status)
 {
     info->workers = calloc(status->n_workers + 1, sizeof *info->workers);
@@ -51,6 +61,7 @@ static bool copy_workers(netpool_info *info, const Np__Status *status)
         to->held = from->held;
         to->done = from->done;
         to->failed = from->failed;
+        join_labels(to->labels, sizeof to->labels, from);
     }
     return true;
 }

@@ -105,6 +105,7 @@ static void chunk_finished(struct np_task *task, const struct np_outcome *outcom
     map->holds++;
     map->in_flight--;
     map->in_flight_bytes -= task->input_size;
+    pool_book(map->pool, map->profile, task, outcome, chunk->count);
     struct np_outcome end = *outcome;
     if (end.status == NETPOOL_OK) {
         map->finished += chunk->count;

@@ -37,6 +37,7 @@ struct map {
     size_t out_size;
     struct chunk_size size;
     struct map_watch watch;
+    struct np_profile *profile; /* NULL: nobody asks */
 
     /* once `done` is past 0 */
     netpool_status status;

@@ -90,8 +90,15 @@ static netpool_status run(struct map *map, const netpool_map_options *options, n
 {
     map->watch =
         (struct map_watch){.report = options->progress, .context = options->progress_context, .count = map->count};
+    struct np_profile profile;
+    profile_init(&profile, &map->pool->profile);
+    map->profile = options->profile != NULL ? &profile : NULL;
     pool_retain(map->pool);
     netpool_status status = map_run(map);
+    if (options->profile != NULL) {
+        profile_read(&profile, engine_slots(map->pool->engine), options->profile);
+    }
+    profile_fini(&profile);
     pool_release(map->pool);
     if (status != NETPOOL_OK) {
         const netpool_failure *failure = &map->failure;

@@ -6,8 +6,9 @@
 #include "client/reply.h"
 #include "common/clock.h"
 
-/* Payload bytes of one reduction on their way. */
-#define IN_FLIGHT_BYTES_MAX ((size_t)64 << 20)
+/* Payload bytes of one reduction on their way to each executor. More does harm: the sum of 100 million doubles on two
+ * local executors takes 0.8 s with this, and ten times as long with 32 MiB each, all of it in page faults. */
+#define IN_FLIGHT_BYTES_A_SLOT ((size_t)2 << 20)
 
 /* One task: a leaf or a combination. */
 struct step {
@@ -132,7 +133,7 @@ static bool has_room(const struct reduction *reduction)
 {
     return reduction->in_flight == 0 ||
            (reduction->in_flight < chunk_size_in_flight(&reduction->size, (size_t)reduction->tree.chunk) &&
-            reduction->in_flight_bytes <= IN_FLIGHT_BYTES_MAX);
+            reduction->in_flight_bytes <= reduction->size.slots * IN_FLIGHT_BYTES_A_SLOT);
 }
 
 /* Hands out leaves as far as that is wanted. */
@@ -187,17 +188,18 @@ static void step_finished(struct np_task *task, const struct np_outcome *outcome
     reduction->holds++;
     reduction->in_flight--;
     reduction->in_flight_bytes -= task->input_size;
+    uint64_t items = step->place.level == 0 ? reduce_tree_inputs(&reduction->tree, step->place) : 0;
+    pool_book(reduction->pool, reduction->profile, task, outcome, items);
     free(step->owned);
     step->owned = NULL;
     if (outcome->status != NETPOOL_OK) {
         fail(reduction, step->place, outcome, dialogue);
     } else {
         if (step->place.level == 0) {
-            size_t inputs = (size_t)reduce_tree_inputs(&reduction->tree, step->place);
             unsigned slots = engine_slots(reduction->pool->engine);
-            reduction->finished += inputs;
+            reduction->finished += items;
             reduction->size.slots = slots > 0 ? slots : reduction->size.slots;
-            chunk_size_learn(&reduction->size, inputs, outcome->compute_ns);
+            chunk_size_learn(&reduction->size, (size_t)items, outcome->compute_ns);
         }
         take_result(reduction, step, outcome, dialogue);
     }

@@ -43,6 +43,7 @@ struct reduction {
     struct reduce_tree tree;
     struct chunk_size size; /* how many leaves are on their way */
     struct map_watch watch;
+    struct np_profile *profile; /* NULL: nobody asks */
 
     /* once `done` is past 0 */
     netpool_status status;

@@ -159,8 +159,15 @@ static netpool_status run(struct reduction *reduction, const netpool_reduce_opti
 {
     reduction->watch = (struct map_watch){
         .report = options->progress, .context = options->progress_context, .count = reduction->tree.count};
+    struct np_profile profile;
+    profile_init(&profile, &reduction->pool->profile);
+    reduction->profile = options->profile != NULL ? &profile : NULL;
     pool_retain(reduction->pool);
     netpool_status status = reduce_run(reduction);
+    if (options->profile != NULL) {
+        profile_read(&profile, engine_slots(reduction->pool->engine), options->profile);
+    }
+    profile_fini(&profile);
     pool_release(reduction->pool);
     if (status != NETPOOL_OK) {
         const netpool_failure *failure = &reduction->failure;

@@ -1,16 +1,10 @@
-/*
- * Streams. One thread puts, one takes, and the engine's leader stands between them:
- *
- *     put --request--> leader --finished--> `done` (a stack that anybody pushes and the taker empties) --> taker
- *
- * What the taker alone owns needs no lock: `ring` holds the finished items by index until it is their turn.
- */
+/* The putting side of streams, their beginning and their end. */
+#include "client/stream.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/last_error.h"
-#include "client/pool.h"
-#include "client/reply.h"
 #include "common/clock.h"
 #include "common/error.h"
 
@@ -18,48 +12,7 @@ enum { IN_FLIGHT_DEFAULT = 4096 };
 #define IN_FLIGHT_MAX ((size_t)1 << 20)
 #define IN_FLIGHT_BYTES_DEFAULT ((size_t)64 << 20)
 
-struct item {
-    struct np_task task;
-    struct engine_request request;
-    struct netpool_stream *stream;
-    struct item *next;   /* in `done` */
-    struct np_list node; /* in stream->active; the leader's */
-    uint64_t index;
-    struct reply reply;
-    alignas(16) uint8_t input[];
-};
-
-struct netpool_stream {
-    struct netpool *pool;
-    struct np_list node; /* in pool->streams */
-    struct np_task_kind kind;
-    uint64_t lane; /* of all items; 0: none */
-    bool is_unordered;
-    size_t in_flight_max;
-    size_t bytes_max;
-    atomic_uint references; /* the user's, and one for each item the engine has */
-    atomic_bool is_closed;  /* nobody takes any more */
-    atomic_bool is_ended;
-    _Atomic uint64_t put_count; /* items put; written by the putter */
-    _Atomic size_t in_flight;
-    _Atomic size_t bytes;
-    _Atomic(struct item *) done; /* last one first */
-    _Atomic uint64_t wanted;     /* the index that the taker waits for, if ordered */
-    struct event taken;          /* there may be room */
-    struct event finished;       /* there may be a result */
-    struct engine_request cancel_request;
-    struct np_list active; /* the leader's */
-
-    /* the taker's */
-    struct item **ring; /* by index & mask; unordered: a queue from `next` to `queued` */
-    uint64_t mask;
-    uint64_t next;   /* ordered: index of the next result; else: next place in the queue */
-    uint64_t queued; /* unordered: end of the queue */
-    uint64_t taken_count;
-    struct item *borrowed; /* whose result the user looks at */
-};
-
-static void free_item(struct item *item)
+void stream_free_item(struct item *item)
 {
     reply_fini(&item->reply);
     free(item);
@@ -72,9 +25,10 @@ static void release(struct netpool_stream *stream)
     }
     for (struct item *done = atomic_load(&stream->done), *next; done != NULL; done = next) {
         next = done->next;
-        free_item(done);
+        stream_free_item(done);
     }
     struct netpool *pool = stream->pool;
+    profile_fini(&stream->profile);
     free(stream->ring);
     free(stream);
     pool_release(pool);
@@ -85,8 +39,9 @@ static void item_finished(struct np_task *task, const struct np_outcome *outcome
     struct item *item = NP_CONTAINER(task, struct item, task);
     struct netpool_stream *stream = item->stream;
     np_list_remove(&item->node);
+    pool_book(stream->pool, &stream->profile, task, outcome, 1);
     if (atomic_load(&stream->is_closed)) {
-        free_item(item);
+        stream_free_item(item);
     } else {
         reply_keep(&item->reply, stream->pool, task, outcome);
         uint64_t index = item->index;
@@ -180,6 +135,7 @@ static netpool_status open_stream(netpool *pool, const char *function, const net
     stream->kind = kind;
     stream->lane = lane;
     stream->pool = pool;
+    profile_init(&stream->profile, &pool->profile);
     pool_retain(pool);
     pthread_mutex_lock(&pool->streams_mutex);
     np_list_push_back(&pool->streams, &stream->node);
@@ -292,7 +248,7 @@ static netpool_status put(netpool_stream *stream, netpool_bytes input, int timeo
         atomic_fetch_sub(&stream->in_flight, 1);
         atomic_fetch_sub(&stream->bytes, input.size);
         atomic_fetch_sub(&stream->references, 1); /* never the last: the user's is held */
-        free_item(item);
+        stream_free_item(item);
         return NETPOOL_CLOSED;
     }
     atomic_fetch_add(&stream->put_count, 1);
@@ -315,99 +271,6 @@ void netpool_stream_end(netpool_stream *stream)
     }
 }
 
-/* Moves what is finished to the taker's own ring. */
-static void collect(struct netpool_stream *stream)
-{
-    if (atomic_load(&stream->done) == NULL) {
-        return;
-    }
-    struct item *newest = atomic_exchange(&stream->done, NULL);
-    struct item *oldest = NULL;
-    while (newest != NULL) {
-        struct item *next = newest->next;
-        newest->next = oldest;
-        oldest = newest;
-        newest = next;
-    }
-    for (; oldest != NULL; oldest = oldest->next) {
-        uint64_t place = stream->is_unordered ? stream->queued++ : oldest->index;
-        stream->ring[place & stream->mask] = oldest;
-    }
-}
-
-/* NULL: not there yet. */
-static struct item *take_next(struct netpool_stream *stream)
-{
-    struct item **place = &stream->ring[stream->next & stream->mask];
-    struct item *item = *place;
-    if (item != NULL) {
-        *place = NULL;
-        stream->next++;
-        stream->taken_count++;
-        atomic_store(&stream->wanted, stream->next);
-    }
-    return item;
-}
-
-/* The putter is told when a quarter of the room is free, so that it does not wake for each place; from there on each
- * time, as it may be about to wait for bytes and not be seen to sleep yet. */
-static void give_room(struct netpool_stream *stream, const struct item *item)
-{
-    atomic_fetch_sub(&stream->bytes, item->task.input_size);
-    size_t left = atomic_fetch_sub(&stream->in_flight, 1) - 1;
-    if (left <= stream->in_flight_max - stream->in_flight_max / 4) {
-        event_signal(&stream->taken);
-    }
-}
-
-/* Nothing is left to take, and nothing can be put any more. */
-static bool is_at_end(struct netpool_stream *stream)
-{
-    return (atomic_load(&stream->is_ended) || atomic_load(&stream->pool->is_closing)) &&
-           stream->taken_count == atomic_load(&stream->put_count);
-}
-
-netpool_status netpool_stream_next(netpool_stream *stream, int timeout_ms, uint64_t *index, netpool_result *result)
-{
-    if (stream == NULL) {
-        return last_error_set(NETPOOL_INVALID, __func__, "stream is NULL");
-    }
-    if (fork_guard_is_child(&stream->pool->guard)) {
-        return last_error_status(NETPOOL_FORKED, __func__);
-    }
-    if (stream->borrowed != NULL) {
-        free_item(stream->borrowed);
-        stream->borrowed = NULL;
-    }
-    int64_t deadline = INT64_MIN;
-    struct item *item;
-    while ((item = take_next(stream)) == NULL) {
-        uint32_t ticket = event_ticket(&stream->finished);
-        collect(stream);
-        if ((item = take_next(stream)) != NULL) {
-            break;
-        }
-        if (is_at_end(stream)) {
-            return last_error_status(NETPOOL_CLOSED, __func__);
-        }
-        if (deadline == INT64_MIN) {
-            deadline = pool_deadline(timeout_ms);
-        }
-        if (!engine_wait(stream->pool->engine, &stream->finished, ticket, deadline, timeout_ms == 0)) {
-            return last_error_status(NETPOOL_TIMEOUT, __func__);
-        }
-    }
-    give_room(stream, item);
-    stream->borrowed = item;
-    if (index != NULL) {
-        *index = item->index;
-    }
-    if (result != NULL) {
-        *result = item->reply.result;
-    }
-    return NETPOOL_OK;
-}
-
 void netpool_stream_close(netpool_stream **stream_at)
 {
     struct netpool_stream *stream = stream_at != NULL ? *stream_at : NULL;
@@ -417,11 +280,11 @@ void netpool_stream_close(netpool_stream **stream_at)
     *stream_at = NULL;
     atomic_store(&stream->is_closed, true);
     if (stream->borrowed != NULL) {
-        free_item(stream->borrowed);
+        stream_free_item(stream->borrowed);
     }
     for (uint64_t place = 0; place <= stream->mask; place++) {
         if (stream->ring[place] != NULL) {
-            free_item(stream->ring[place]);
+            stream_free_item(stream->ring[place]);
         }
     }
     if (fork_guard_is_child(&stream->pool->guard)) {

@@ -74,6 +74,8 @@ int main(int argc, char **argv)
     } groups[] = {{map_cases, map_case_count},
                   {reduce_cases, reduce_case_count},
                   {task_cases, task_case_count},
+                  {typed_cases, typed_case_count},
+                  {watch_cases, watch_case_count},
                   {fault_cases, fault_case_count},
                   {stream_cases, stream_case_count},
                   {life_cases, life_case_count}};

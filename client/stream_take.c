@@ -1,0 +1,141 @@
+/* The taking side of streams, and what they say about themselves. */
+#include "client/last_error.h"
+#include "client/map_watch.h"
+#include "client/stream.h"
+#include "common/clock.h"
+
+/* Moves what is finished to the taker's own ring. */
+static void collect(struct netpool_stream *stream)
+{
+    if (atomic_load(&stream->done) == NULL) {
+        return;
+    }
+    struct item *newest = atomic_exchange(&stream->done, NULL);
+    struct item *oldest = NULL;
+    while (newest != NULL) {
+        struct item *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    for (; oldest != NULL; oldest = oldest->next) {
+        uint64_t place = stream->is_unordered ? stream->queued++ : oldest->index;
+        stream->ring[place & stream->mask] = oldest;
+    }
+}
+
+/* NULL: not there yet. */
+static struct item *take_next(struct netpool_stream *stream)
+{
+    struct item **place = &stream->ring[stream->next & stream->mask];
+    struct item *item = *place;
+    if (item != NULL) {
+        *place = NULL;
+        stream->next++;
+        stream->taken_count++;
+        atomic_store(&stream->wanted, stream->next);
+    }
+    return item;
+}
+
+/* The putter is told when a quarter of the room is free, so that it does not wake for each place; from there on each
+ * time, as it may be about to wait for bytes and not be seen to sleep yet. */
+static void give_room(struct netpool_stream *stream, const struct item *item)
+{
+    atomic_fetch_sub(&stream->bytes, item->task.input_size);
+    size_t left = atomic_fetch_sub(&stream->in_flight, 1) - 1;
+    if (left <= stream->in_flight_max - stream->in_flight_max / 4) {
+        event_signal(&stream->taken);
+    }
+}
+
+/* Nothing is left to take, and nothing can be put any more. */
+static bool is_at_end(struct netpool_stream *stream)
+{
+    return (atomic_load(&stream->is_ended) || atomic_load(&stream->pool->is_closing)) &&
+           stream->taken_count == atomic_load(&stream->put_count);
+}
+
+netpool_status netpool_stream_next(netpool_stream *stream, int timeout_ms, uint64_t *index, netpool_result *result)
+{
+    if (stream == NULL) {
+        return last_error_set(NETPOOL_INVALID, __func__, "stream is NULL");
+    }
+    if (fork_guard_is_child(&stream->pool->guard)) {
+        return last_error_status(NETPOOL_FORKED, __func__);
+    }
+    if (stream->borrowed != NULL) {
+        stream_free_item(stream->borrowed);
+        stream->borrowed = NULL;
+    }
+    int64_t deadline = INT64_MIN;
+    struct item *item;
+    while ((item = take_next(stream)) == NULL) {
+        uint32_t ticket = event_ticket(&stream->finished);
+        collect(stream);
+        if ((item = take_next(stream)) != NULL) {
+            break;
+        }
+        if (is_at_end(stream)) {
+            return last_error_status(NETPOOL_CLOSED, __func__);
+        }
+        if (deadline == INT64_MIN) {
+            deadline = pool_deadline(timeout_ms);
+        }
+        if (!engine_wait(stream->pool->engine, &stream->finished, ticket, deadline, timeout_ms == 0)) {
+            return last_error_status(NETPOOL_TIMEOUT, __func__);
+        }
+    }
+    give_room(stream, item);
+    stream->borrowed = item;
+    if (index != NULL) {
+        *index = item->index;
+    }
+    if (result != NULL) {
+        *result = item->reply.result;
+    }
+    return NETPOOL_OK;
+}
+
+/* What runs is the leader's to look at. */
+struct look {
+    struct engine_request request;
+    struct netpool_stream *stream;
+    struct event done;
+    double running;
+};
+
+static void run_look(struct engine_request *request, struct dialogue *dialogue, int64_t now)
+{
+    (void)dialogue;
+    (void)now;
+    struct look *look = NP_CONTAINER(request, struct look, request);
+    NP_LIST_EACH(node, &look->stream->active) {
+        look->running += map_watch_fraction(&NP_CONTAINER(node, struct item, node)->task);
+    }
+    event_signal(&look->done); /* the last touch: it is the caller's again */
+}
+
+void netpool_stream_get_progress(netpool_stream *stream, uint64_t *finished, double *running)
+{
+    struct look look = {.request = {.run = run_look}, .stream = stream};
+    bool is_usable = stream != NULL && !fork_guard_is_child(&stream->pool->guard);
+    if (is_usable && running != NULL && engine_post(stream->pool->engine, &look.request)) {
+        (void)engine_wait(stream->pool->engine, &look.done, 0, NP_NEVER, true);
+    }
+    if (finished != NULL) {
+        *finished = is_usable ? atomic_load(&stream->profile.tasks) : 0;
+    }
+    if (running != NULL) {
+        *running = look.running;
+    }
+}
+
+void netpool_stream_get_profile(netpool_stream *stream, netpool_profile *out)
+{
+    if (out != NULL && stream != NULL) {
+        profile_read(&stream->profile, engine_slots(stream->pool->engine), out);
+    } else if (out != NULL) {
+        *out = (netpool_profile){0};
+    }
+}
