@@ -49,7 +49,8 @@ struct engine {
     netpool_error failure; /* status not OK: the pool is not usable any more */
     bool is_opened;
     bool closing;
-    int64_t cancel_deadline; /* NP_NEVER: no cancellation */
+    enum np_cancel cancel;   /* of the tasks that are left; set before cancel_request is posted */
+    int64_t cancel_deadline; /* NP_NEVER: no cancellation, or none that is pressed */
     struct engine_request stop_request;
     struct engine_request cancel_request;
 };
@@ -264,6 +265,13 @@ static void *run_io_thread(void *context)
     return NULL;
 }
 
+static _Thread_local bool never_leads;
+
+void engine_never_lead(void)
+{
+    never_leads = true;
+}
+
 static bool begin_to_lead(struct engine *engine)
 {
     if (atomic_load(&engine->lead_reserved)) {
@@ -344,6 +352,7 @@ static bool sleep_until(struct engine *engine, struct event *event, uint32_t tic
 
 bool engine_wait(struct engine *engine, struct event *event, uint32_t ticket, int64_t deadline, bool may_lead)
 {
+    may_lead = may_lead && !never_leads;
     while (!event_is_past(event, ticket)) {
         bool leads = may_lead && begin_to_lead(engine);
         if (!leads && np_clock_now() < deadline) {
@@ -378,7 +387,7 @@ netpool_status engine_start(struct engine *engine, netpool_error *error)
     engine->has_thread = true;
     (void)engine_wait(engine, &engine->opened, 0, NP_NEVER, false);
     if (engine->opening.status != NETPOOL_OK) {
-        engine_stop(engine, true);
+        engine_stop(engine, NP_CANCEL_ALWAYS);
         return np_error_set(error, engine->opening.status, "%s", engine->opening.message);
     }
     return NETPOOL_OK;
@@ -394,17 +403,20 @@ static void run_stop(struct engine_request *request, struct dialogue *dialogue, 
 static void run_cancel(struct engine_request *request, struct dialogue *dialogue, int64_t now)
 {
     struct engine *engine = NP_CONTAINER(request, struct engine, cancel_request);
-    engine->cancel_deadline = now + CANCEL_GRACE_NS;
-    dialogue_cancel_all(dialogue, NP_CANCEL_ALWAYS, now);
+    if (engine->cancel == NP_CANCEL_ALWAYS) {
+        engine->cancel_deadline = now + CANCEL_GRACE_NS;
+    }
+    dialogue_cancel_all(dialogue, engine->cancel, now);
 }
 
-void engine_stop(struct engine *engine, bool cancel)
+void engine_stop(struct engine *engine, enum np_cancel cancel)
 {
     if (!engine->has_thread) {
         return;
     }
     engine_reserve_lead(engine, true);
-    if (cancel) {
+    if (cancel != NP_CANCEL_NONE) {
+        engine->cancel = cancel;
         engine->cancel_request.run = run_cancel;
         (void)!push(engine, &engine->cancel_request);
     }

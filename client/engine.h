@@ -35,9 +35,9 @@ NETPOOL_MUST_CHECK netpool_status engine_new(struct engine **out, const struct d
 /* Starts the backend, then the I/O thread with all signals blocked, and waits until the pool is usable. */
 NETPOOL_MUST_CHECK netpool_status engine_start(struct engine *engine, netpool_error *error);
 
-/* Ends the thread and the backend. Before that it waits for all tasks, or with `cancel` ends them. Requests posted
- * later are refused. */
-void engine_stop(struct engine *engine, bool cancel);
+/* Ends the thread and the backend. Before that it waits for all tasks, of which it cancels as many as `cancel` says;
+ * all at once: within seconds, however long they take to end. Requests posted later are refused. */
+void engine_stop(struct engine *engine, enum np_cancel cancel);
 
 /* Stopped, or never started. */
 void engine_destroy(struct engine **engine);
@@ -51,6 +51,10 @@ void engine_wake(struct engine *engine);
 /* Waits until the event is past the ticket (true) or the deadline has passed (false). `may_lead`: this thread may run
  * the loop meanwhile. */
 bool engine_wait(struct engine *engine, struct event *event, uint32_t ticket, int64_t deadline, bool may_lead);
+
+/* The calling thread never leads from now on: it has other things to do between its waits, and the I/O thread would
+ * take the lead back late. */
+void engine_never_lead(void);
 
 /* ---- for the backend, on the leader */
 

@@ -1,10 +1,9 @@
-/* Futures: single tasks that somebody waits for. */
+/* Futures: single tasks that somebody waits for, or is called back for. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/future.h"
 #include "client/last_error.h"
-#include "client/pool.h"
-#include "client/reply.h"
 #include "common/clock.h"
 #include "common/error.h"
 
@@ -13,25 +12,6 @@
 #define HELD_BYTES_MAX (UINT64_C(512) << 20)
 /* Inputs above this are freed as soon as the task is finished. */
 #define INPUT_INLINE_MAX 1024
-
-struct netpool_future {
-    struct np_task task;
-    struct np_task_kind kind;
-    struct netpool *pool;
-    struct engine_request submit_request;
-    struct engine_request cancel_request;
-    atomic_uint references; /* the user's, the engine's, and one of a cancellation on its way */
-    atomic_bool is_cancel_posted;
-    struct event done; /* past 0: finished, `reply` is filled */
-    struct reply reply;
-    void *input; /* owned; NULL: inline */
-    uint8_t inline_input[];
-};
-
-static bool is_done(struct netpool_future *future)
-{
-    return event_is_past(&future->done, 0);
-}
 
 static void release(struct netpool_future *future)
 {
@@ -89,6 +69,26 @@ static void task_finished(struct np_task *task, const struct np_outcome *outcome
     free(future->input);
     future->input = NULL;
     event_signal(&future->done);
+    watch_future_finished(future);
+    if (future->on_done != NULL) {
+        callbacks_post(&pool->callbacks, &future->callback);
+    } else {
+        release(future);
+    }
+}
+
+static void run_callback(struct callback *callback)
+{
+    struct netpool_future *future = NP_CONTAINER(callback, struct netpool_future, callback);
+    const struct netpool *pool = future->pool;
+    future->on_done(future, &future->reply.result, future->context);
+    if (fork_guard_is_child(&pool->guard)) {
+        return; /* it has forked and returns in the child, too, where it may have freed the future for good */
+    }
+    if (future->is_nobodys) {
+        netpool_future *own = future;
+        netpool_future_free(&own);
+    }
     release(future);
 }
 
@@ -103,8 +103,9 @@ static void run_submit(struct engine_request *request, struct dialogue *dialogue
 static void run_cancel(struct engine_request *request, struct dialogue *dialogue, int64_t now)
 {
     struct netpool_future *future = NP_CONTAINER(request, struct netpool_future, cancel_request);
-    if (!is_done(future)) {
-        dialogue_cancel(dialogue, &future->task, NP_CANCEL_ALWAYS, now);
+    atomic_store(&future->is_cancel_posted, false); /* what is asked from now on is posted anew */
+    if (!future_is_done(future)) {
+        dialogue_cancel(dialogue, &future->task, atomic_load(&future->cancel_asked), now);
     }
     release(future);
 }
@@ -135,18 +136,22 @@ static struct netpool_future *new_future(struct netpool *pool, netpool_bytes inp
     future->pool = pool;
     future->submit_request.run = run_submit;
     future->cancel_request.run = run_cancel;
+    future->callback.run = run_callback;
     atomic_store(&future->references, 2);
     return future;
 }
 
-static netpool_status check_submit(struct netpool *pool, netpool_bytes input, struct netpool_future **out,
-                                   netpool_error *error)
+static netpool_status check_submit(struct netpool *pool, netpool_bytes input, bool has_callback,
+                                   struct netpool_future **out, netpool_error *error)
 {
     netpool_status status = pool_check_submit(pool, error);
-    if (status == NETPOOL_OK && out == NULL) {
-        status = np_error_set(error, NETPOOL_INVALID, "out is NULL");
+    if (status == NETPOOL_OK && out == NULL && !has_callback) {
+        status = np_error_set(error, NETPOOL_INVALID, "out is NULL, and there is no options.on_done either");
     }
-    return status == NETPOOL_OK ? task_check_input(input, pool->settings.max_payload, error) : status;
+    if (status == NETPOOL_OK) {
+        status = task_check_input(input, pool->settings.max_payload, error);
+    }
+    return status == NETPOOL_OK && has_callback ? callbacks_start(&pool->callbacks, error) : status;
 }
 
 static netpool_status submit(netpool *pool, const char *function, netpool_bytes input,
@@ -154,7 +159,8 @@ static netpool_status submit(netpool *pool, const char *function, netpool_bytes 
 {
     struct np_task_kind kind;
     uint64_t lane;
-    netpool_status status = check_submit(pool, input, out, error);
+    bool has_callback = options != NULL && options->on_done != NULL;
+    netpool_status status = check_submit(pool, input, has_callback, out, error);
     if (status == NETPOOL_OK) {
         status = pool_describe(pool, function, options, &kind, &lane, error);
     }
@@ -171,15 +177,25 @@ static netpool_status submit(netpool *pool, const char *function, netpool_bytes 
     }
     future->kind = kind;
     future->task.lane = lane;
+    if (has_callback) {
+        future->on_done = options->on_done;
+        future->context = options->context;
+        future->is_nobodys = out == NULL;
+    }
     future->task.submitted = np_clock_now();
     pool_retain(pool);
+    if (out != NULL) {
+        *out = future; /* before its callback, which may free it through that variable */
+    }
     if (!engine_post(pool->engine, &future->submit_request)) {
+        if (out != NULL) {
+            *out = NULL;
+        }
         give_room(pool, input.size);
         atomic_store(&future->references, 1);
         release(future);
         return NETPOOL_CLOSED;
     }
-    *out = future;
     return NETPOOL_OK;
 }
 
@@ -209,7 +225,8 @@ netpool_status netpool_wait(netpool_future *future, int timeout_ms, netpool_resu
     if (status != NETPOOL_OK) {
         return status;
     }
-    if (!is_done(future) && !engine_wait(future->pool->engine, &future->done, 0, pool_deadline(timeout_ms), true)) {
+    if (!future_is_done(future) &&
+        !engine_wait(future->pool->engine, &future->done, 0, pool_deadline(timeout_ms), true)) {
         return last_error_status(NETPOOL_TIMEOUT, __func__);
     }
     const netpool_result *reply = &future->reply.result;
@@ -222,24 +239,69 @@ netpool_status netpool_wait(netpool_future *future, int timeout_ms, netpool_resu
     return last_error_status(reply->status, __func__);
 }
 
-netpool_status netpool_cancel(netpool_future *future)
+/* NETPOOL_CLOSED: it is finished, or will be at once, as the pool was closed. */
+static netpool_status ask_cancel(struct netpool_future *future, enum np_cancel how)
 {
-    netpool_status status = check_future(future, __func__);
-    if (status != NETPOOL_OK) {
-        return status;
+    if (future_is_done(future)) {
+        return NETPOOL_CLOSED;
     }
-    if (is_done(future)) {
-        return last_error_set(NETPOOL_CLOSED, __func__, "the task was finished already");
-    }
+    enum np_cancel asked = atomic_load(&future->cancel_asked);
+    do {
+        if (asked >= how) {
+            return NETPOOL_OK;
+        }
+    } while (!atomic_compare_exchange_weak(&future->cancel_asked, &asked, how));
     if (atomic_exchange(&future->is_cancel_posted, true)) {
-        return NETPOOL_OK;
+        return NETPOOL_OK; /* the request on its way will see what is asked now */
     }
     atomic_fetch_add(&future->references, 1);
     if (!engine_post(future->pool->engine, &future->cancel_request)) {
         release(future);
-        return last_error_set(NETPOOL_CLOSED, __func__, "the pool was closed");
+        return NETPOOL_CLOSED;
     }
     return NETPOOL_OK;
+}
+
+static netpool_status cancel(netpool_future *future, enum np_cancel how, const char *call)
+{
+    netpool_status status = check_future(future, call);
+    if (status != NETPOOL_OK) {
+        return status;
+    }
+    return last_error_set(ask_cancel(future, how), call, "the task was finished already");
+}
+
+netpool_status netpool_cancel(netpool_future *future)
+{
+    return cancel(future, NP_CANCEL_ALWAYS, __func__);
+}
+
+netpool_status netpool_cancel_pending(netpool_future *future)
+{
+    return cancel(future, NP_CANCEL_UNSTARTED, __func__);
+}
+
+bool netpool_is_done(netpool_future *future)
+{
+    if (future == NULL) {
+        (void)last_error_set(NETPOOL_INVALID, __func__, "future is NULL");
+        return false;
+    }
+    return future_is_done(future);
+}
+
+void netpool_get_progress(netpool_future *future, uint64_t *done, uint64_t *total)
+{
+    uint64_t values[2] = {0, 0};
+    if (check_future(future, __func__) == NETPOOL_OK) {
+        np_task_progress(&future->task, &values[0], &values[1]);
+    }
+    if (done != NULL) {
+        *done = values[0];
+    }
+    if (total != NULL) {
+        *total = values[1];
+    }
 }
 
 void netpool_future_free(netpool_future **future_at)
@@ -249,10 +311,13 @@ void netpool_future_free(netpool_future **future_at)
         return;
     }
     *future_at = NULL;
+    if (future->is_nobodys) {
+        future->is_nobodys = false; /* inside its call, the only place where anybody has it */
+    }
     if (fork_guard_is_child(&future->pool->guard)) {
         atomic_store(&future->references, 1); /* the engine that holds the others does not run here */
-    } else if (!is_done(future)) {
-        (void)netpool_cancel(future);
+    } else {
+        (void)ask_cancel(future, NP_CANCEL_ALWAYS);
     }
     release(future);
 }

@@ -96,7 +96,9 @@ struct netpool_result;
  * after the other, in the order in which tasks finish, on a thread of the pool that does nothing else: so they may
  * call everything in this header, also netpool_submit, netpool_cancel, netpool_wait, netpool_close and
  * netpool_terminate of their own pool. (A close from inside a callback returns when everything but this callback is
- * over.) netpool_close and netpool_terminate return after the last callback. */
+ * over; it makes the calls that are left itself.) netpool_close and netpool_terminate return after the last callback.
+ * Each task that was submitted gets its call exactly once; one whose future was freed before, too: the future is valid
+ * in the call, but not to be freed again. */
 typedef void netpool_callback(netpool_future *future, const struct netpool_result *result, void *context);
 
 /* Options of a task. Zero-initialized: all defaults. Strings are copied. */
@@ -170,9 +172,10 @@ typedef struct netpool_result {
 } netpool_result;
 
 /* Copies the input and returns at once (it waits while the pool's window is full). Fails with NETPOOL_TOO_LARGE,
- * NETPOOL_CLOSED, NETPOOL_FORKED, NETPOOL_INVALID (also for options out of range), NETPOOL_NO_MEMORY; whatever
- * happens later is the future's. *out must be given to netpool_future_free; out may be NULL with options->on_done:
- * the future is then freed after that call. options may be NULL. */
+ * NETPOOL_CLOSED, NETPOOL_FORKED, NETPOOL_INVALID (also for options out of range), NETPOOL_NO_MEMORY, NETPOOL_SYSTEM
+ * (no thread for callbacks); whatever happens later is the future's. *out must be given to netpool_future_free; it is
+ * set before options->on_done is called, which may be before this returns. out may be NULL with options->on_done: the
+ * future is then freed after that call. options may be NULL. */
 NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_submit(netpool *pool, const char *function, netpool_bytes input,
                                                              const netpool_task_options *options,
                                                              netpool_future **out);

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "client/last_error.h"
-#include "client/last_error.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/random.h"
@@ -81,6 +80,8 @@ void pool_release(struct netpool *pool)
         info_drop(pool);
         engine_destroy(&pool->engine);
     }
+    callbacks_fini(&pool->callbacks);
+    pthread_mutex_destroy(&pool->watch_mutex);
     pthread_mutex_destroy(&pool->streams_mutex);
     label_sets_fini(&pool->label_sets);
     names_fini(&pool->names);
@@ -192,6 +193,8 @@ static netpool_status open_pool(netpool **out, const char *url, const netpool_op
     names_init(&pool->names);
     profile_init(&pool->profile, NULL);
     label_sets_init(&pool->label_sets, &pool->names);
+    callbacks_init(&pool->callbacks, pool);
+    pthread_mutex_init(&pool->watch_mutex, NULL);
     pthread_mutex_init(&pool->streams_mutex, NULL);
     np_list_init(&pool->streams);
     np_list_init(&pool->info_requests);
@@ -213,7 +216,7 @@ netpool_status netpool_open(netpool **out, const char *url, const netpool_option
     return last_error_from(open_pool(out, url, options, error), __func__, error);
 }
 
-static void close_pool(netpool **pool_at, bool cancel)
+static void close_pool(netpool **pool_at, enum np_cancel cancel)
 {
     struct netpool *pool = pool_at != NULL ? *pool_at : NULL;
     if (pool == NULL) {
@@ -225,6 +228,7 @@ static void close_pool(netpool **pool_at, bool cancel)
         event_signal(&pool->room); /* those who wait to submit are told */
         streams_wake(pool);
         engine_stop(pool->engine, cancel);
+        callbacks_end(&pool->callbacks);
         info_drop(pool); /* who still waits for an answer is told that none comes */
     }
     pool_release(pool);
@@ -232,12 +236,17 @@ static void close_pool(netpool **pool_at, bool cancel)
 
 void netpool_close(netpool **pool)
 {
-    close_pool(pool, false);
+    close_pool(pool, NP_CANCEL_NONE);
 }
 
 void netpool_terminate(netpool **pool)
 {
-    close_pool(pool, true);
+    close_pool(pool, NP_CANCEL_ALWAYS);
+}
+
+void netpool_shutdown(netpool **pool, bool cancel_pending)
+{
+    close_pool(pool, cancel_pending ? NP_CANCEL_UNSTARTED : NP_CANCEL_NONE);
 }
 
 void netpool_get_profile(netpool *pool, netpool_profile *out)

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "client/callback.h"
 #include "client/engine.h"
 #include "client/event.h"
 #include "client/fork_guard.h"
@@ -19,7 +20,7 @@
 
 struct netpool {
     struct fork_guard guard;
-    atomic_uint references; /* the open pool, each future, each stream, each call that waits */
+    atomic_uint references; /* the open pool, each future, each stream, each call that waits, the callbacks */
     struct settings settings;
     struct engine *engine; /* stopped when the pool is closed, destroyed with the last reference */
     struct names names;
@@ -28,6 +29,8 @@ struct netpool {
     atomic_bool is_closing;
 
     struct np_profile profile;
+    struct callbacks callbacks;
+    pthread_mutex_t watch_mutex; /* of what waits for its futures; watch.c's */
 
     /* what futures hold and have not finished */
     _Atomic uint64_t held_tasks;

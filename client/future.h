@@ -1,0 +1,38 @@
+/* A future from inside: future.c, and what waits for sets of futures. */
+#ifndef NP_FUTURE_H
+#define NP_FUTURE_H
+
+#include "client/callback.h"
+#include "client/pool.h"
+#include "client/reply.h"
+#include "client/task.h"
+#include "client/watch.h"
+
+struct netpool_future {
+    struct np_task task;
+    struct np_task_kind kind;
+    struct netpool *pool;
+    struct engine_request submit_request;
+    struct engine_request cancel_request;
+    atomic_uint references; /* the user's; the engine's, which becomes the callback's; a cancellation's on its way */
+    _Atomic(enum np_cancel) cancel_asked;
+    atomic_bool is_cancel_posted;
+    struct event done; /* past 0: finished, `reply` is filled */
+    struct watch_list watchers;
+    struct reply reply;
+
+    netpool_callback *on_done; /* NULL: none */
+    void *context;             /* of on_done */
+    struct callback callback;
+    bool is_nobodys; /* submitted without `out`: freed after its call, unless that has done so */
+
+    void *input; /* owned; NULL: inline */
+    uint8_t inline_input[];
+};
+
+static inline bool future_is_done(struct netpool_future *future)
+{
+    return event_is_past(&future->done, 0);
+}
+
+#endif
