@@ -295,9 +295,6 @@ void demand_reserve(struct core *core, struct demand *demand, struct worker *wor
 
 void demand_unreserve(struct core *core, struct demand *demand)
 {
-    if (demand->reserved == NULL) {
-        return;
-    }
     worker_reserve(core, demand->reserved, NULL);
     demand->reserved = NULL;
     np_list_remove(&demand->reserved_node);

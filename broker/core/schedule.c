@@ -73,7 +73,9 @@ static void assign_run(struct core *core, struct queue *queue, int64_t now)
             continue;
         }
         lease_assign(core, task, worker, now);
-        demand_unreserve(core, demand);
+        if (demand->reserved != NULL) {
+            demand_unreserve(core, demand);
+        }
         tasks++;
         units += demand->function->units * demand->slots;
     }

@@ -22,7 +22,7 @@ static void labels_are_matched_exactly_or_by_key_alone(void **state)
     (void)state;
     struct rig *rig = rig_new(NULL);
     uint64_t client = rig_client(rig, CLIENT, false);
-    uint64_t worker = rig_labelled_worker(rig, 2, 64, "f", "gpu=1 fast zone=north");
+    uint64_t worker = rig_labelled_worker(rig, 2, 64, "f", "gpu=1 fast zone=north pair=x=y");
     static const struct {
         const char *labels;
         bool is_met;
@@ -30,6 +30,7 @@ static void labels_are_matched_exactly_or_by_key_alone(void **state)
         {"gpu=1", true},      {"gpu", true},       {"fast", true},     {"zone gpu=1", true},   {"gpu=1 zone", true},
         {"zone=north", true}, {"gpu=2", false},    {"gpu=", false},    {"gp", false},          {"gpu=1 slow", false},
         {"gpu=10", false},    {"fast=yes", false}, {"zone=no", false}, {"zone=north2", false}, {"gpu gpu=1", true},
+        {"pair=x", false},    {"pair=x=y", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         submit(rig, client, i + 1, 1, cases[i].labels, 0);

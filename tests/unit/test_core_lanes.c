@@ -423,6 +423,34 @@ static void a17_a_success_after_failures_has_no_record_of_them(void **state)
     rig_free(rig);
 }
 
+/* The worker's result was there before the client's word that failures are to be tried again. */
+static void a17_a_failure_that_came_before_its_client_is_tried_again(void **state)
+{
+    (void)state;
+    struct core_config config = {.recovery_ns = NP_NS_PER_S};
+    struct rig *rig = rig_new(&config);
+    uint64_t worker = rig_joining_worker(rig, 2, 1, "f");
+    rig_held(rig, worker, CLIENT, 3, 1, 1);
+    rig_held(rig, worker, CLIENT, 3, 2, 1);
+    rig_say(rig, worker, NP__ENVELOPE__KIND_READY);
+    for (uint64_t seq = 1; seq <= 2; seq++) {
+        rig_result(rig, worker,
+                   (struct rig_result){.session = CLIENT, .seq = seq, .epoch = 3, .status = NETPOOL_FAILED});
+    }
+    uint64_t client = rig_client(rig, CLIENT, true);
+    rig_submit(rig, client,
+               (struct rig_task){.function = "f", .first = 1, .count = 1, .resumed = true, .retry_failures = true});
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 2, .count = 1, .resumed = true});
+    rig_flush(rig);
+    assert_result(rig, client, 2, NETPOOL_FAILED);
+    rig_advance(rig, 1000);
+    assert_int_equal(take_one(rig, worker), 1);
+    answer(rig, worker, 1, 1, NETPOOL_OK);
+    rig_flush(rig);
+    assert_result(rig, client, 1, NETPOOL_OK);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +472,7 @@ int main(void)
         cmocka_unit_test(a17_failures_and_deadlines_are_tried_again_when_asked_for),
         cmocka_unit_test(a17_failures_are_final_otherwise),
         cmocka_unit_test(a17_a_success_after_failures_has_no_record_of_them),
+        cmocka_unit_test(a17_a_failure_that_came_before_its_client_is_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
