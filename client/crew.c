@@ -1,4 +1,4 @@
-#include "client/crew.h"
+#include "client/crew_state.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -12,58 +12,10 @@
 #include "common/text.h"
 #include "worker/initializer.h"
 
-struct crew {
-    pthread_mutex_t mutex; /* everything below */
-    pthread_cond_t work;   /* jobs wait, or the crew ends */
-    pthread_cond_t left;   /* a thread has ended */
-    struct np_list waiting;
-    struct np_list running; /* and not answered */
-    struct np_list done;
-    unsigned threads; /* that have not ended */
-    bool is_ending;
-    bool is_abandoned;                       /* by its owner: the last thread frees it */
-    unsigned max_jobs;                       /* of a thread; 0: no limit */
-    char initializer[NP_NAME_MAX + 1];       /* "": none */
-    struct call_request initializer_request; /* its input is owned */
-    struct call_state initializer_state;     /* shared by those who run it: only `cancelled` matters */
-    bool has_failed;                         /* an initializer: no job is started any more */
-    char failure[NP_MESSAGE_MAX + 1];
-    void (*wake)(void *context);
-    void *context;
-};
-
-static struct crew_job *job_of(struct np_list *node)
-{
-    return NP_CONTAINER(node, struct crew_job, node);
-}
-
-struct crew_job *crew_job_new(const void *input, size_t input_size)
-{
-    struct crew_job *job = aligned_alloc(16, (sizeof *job + input_size + 15) & ~(size_t)15);
-    if (job == NULL) {
-        return NULL;
-    }
-    memset(job, 0, sizeof *job);
-    if (input_size > 0) {
-        memcpy(job->input, input, input_size);
-    }
-    job->request.input = (netpool_bytes){.data = job->input, .size = input_size};
-    job->answer_at = NP_NEVER;
-    np_list_init(&job->node);
-    return job;
-}
-
-void crew_job_free(struct crew_job *job)
-{
-    np_buffer_fini(&job->result);
-    free(job->message);
-    free(job);
-}
-
 static void free_jobs(struct np_list *list)
 {
     for (struct np_list *node = np_list_pop_front(list); node != NULL; node = np_list_pop_front(list)) {
-        crew_job_free(job_of(node));
+        crew_job_free(crew_job_of(node));
     }
 }
 
@@ -95,24 +47,6 @@ static void run_call(const struct call_request *request, struct call_state *stat
     yield->status = call_run(request, state, &yield->result, yield->message, &yield->failed_item);
 }
 
-/* Hands a job to its owner, locked. */
-static void give_back(struct crew *crew, struct crew_job *job)
-{
-    job->state = CREW_DONE;
-    bool is_first = np_list_is_empty(&crew->done);
-    np_list_push_back(&crew->done, &job->node);
-    if (is_first && !crew->is_abandoned) {
-        crew->wake(crew->context);
-    }
-}
-
-static void refuse(struct crew *crew, struct crew_job *job)
-{
-    job->status = NETPOOL_NOT_INITIALIZED;
-    job->message = strdup(crew->failure); /* NULL without memory for it */
-    give_back(crew, job);
-}
-
 /* No job is started any more, locked. */
 static void fail(struct crew *crew, const char *words)
 {
@@ -122,7 +56,7 @@ static void fail(struct crew *crew, const char *words)
     }
     for (struct np_list *node = np_list_pop_front(&crew->waiting); node != NULL;
          node = np_list_pop_front(&crew->waiting)) {
-        refuse(crew, job_of(node));
+        crew_refuse(crew, crew_job_of(node));
     }
 }
 
@@ -160,7 +94,7 @@ static void finish_job(struct crew *crew, struct crew_job *job, struct yield *yi
     }
     job->compute_ns = (uint64_t)(np_clock_now() - started);
     np_list_remove(&job->node);
-    give_back(crew, job);
+    crew_give_back(crew, job);
 }
 
 /* Locked, as all that follows. */
@@ -204,7 +138,7 @@ static void *run_thread(void *context)
             prepare(crew, &yield);
             is_prepared = true;
         } else {
-            run_job(crew, job_of(np_list_pop_front(&crew->waiting)), &yield);
+            run_job(crew, crew_job_of(np_list_pop_front(&crew->waiting)), &yield);
             is_over = is_replaced(crew, ++jobs);
         }
     }
@@ -282,7 +216,7 @@ void crew_destroy(struct crew **crew, int64_t grace_ns)
     pthread_mutex_lock(&self->mutex);
     self->is_ending = true;
     NP_LIST_EACH(node, &self->running) {
-        atomic_store(&job_of(node)->call_state.cancelled, 1);
+        atomic_store(&crew_job_of(node)->call_state.cancelled, 1);
     }
     atomic_store(&self->initializer_state.cancelled, 1);
     pthread_cond_broadcast(&self->work);
@@ -317,151 +251,4 @@ netpool_status crew_prepare(struct crew *crew, const struct crew_preparation *pr
     crew->max_jobs = preparation->max_jobs;
     pthread_mutex_unlock(&crew->mutex);
     return NETPOOL_OK;
-}
-
-void crew_add(struct crew *crew, struct crew_job *job)
-{
-    pthread_mutex_lock(&crew->mutex);
-    job->added = np_clock_now();
-    if (crew->has_failed) {
-        refuse(crew, job);
-    } else {
-        job->state = CREW_WAITING;
-        np_list_push_back(&crew->waiting, &job->node);
-        pthread_cond_signal(&crew->work);
-    }
-    pthread_mutex_unlock(&crew->mutex);
-}
-
-struct crew_job *crew_take(struct crew *crew)
-{
-    pthread_mutex_lock(&crew->mutex);
-    struct np_list *node = np_list_pop_front(&crew->done);
-    pthread_mutex_unlock(&crew->mutex);
-    return node != NULL ? job_of(node) : NULL;
-}
-
-/* The caller's answer in place of a running job that does not return: a stand-in that takes its name along. */
-static void answer(struct crew *crew, struct crew_job *job, netpool_status status)
-{
-    struct crew_job *stand_in = crew_job_new(NULL, 0);
-    if (stand_in == NULL) {
-        job->answer_at = np_clock_now() + 10 * NP_NS_PER_MS; /* no memory now: tried again */
-        return;
-    }
-    memcpy(stand_in->session, job->session, sizeof stand_in->session);
-    stand_in->seq = job->seq;
-    stand_in->attempt = job->attempt;
-    stand_in->status = status;
-    stand_in->state = CREW_DONE;
-    stand_in->has_started = true;
-    stand_in->wait_ns = job->wait_ns;
-    stand_in->failed_item = atomic_load(&job->call_state.item);
-    np_list_push_back(&crew->done, &stand_in->node);
-    atomic_store(&job->call_state.cancelled, 1);
-    job->is_answered = true;
-    np_list_remove(&job->node);
-}
-
-static struct crew_job *find(struct np_list *list, const uint8_t session[NP_SESSION_SIZE], uint64_t seq)
-{
-    NP_LIST_EACH(node, list) {
-        struct crew_job *job = job_of(node);
-        if (job->seq == seq && memcmp(job->session, session, sizeof job->session) == 0) {
-            return job;
-        }
-    }
-    return NULL;
-}
-
-bool crew_cancel_waiting(struct crew *crew, const uint8_t session[NP_SESSION_SIZE], uint64_t seq)
-{
-    pthread_mutex_lock(&crew->mutex);
-    struct crew_job *job = find(&crew->waiting, session, seq);
-    if (job != NULL) {
-        job->status = NETPOOL_CANCELLED;
-        job->state = CREW_DONE;
-        np_list_remove(&job->node);
-        np_list_push_back(&crew->done, &job->node);
-    }
-    pthread_mutex_unlock(&crew->mutex);
-    return job != NULL;
-}
-
-bool crew_cancel(struct crew *crew, const uint8_t session[NP_SESSION_SIZE], uint64_t seq, int64_t now,
-                 int64_t grace_ns)
-{
-    if (crew_cancel_waiting(crew, session, seq)) {
-        return true;
-    }
-    pthread_mutex_lock(&crew->mutex); /* it may have been started meanwhile, but no other way leads out of there */
-    struct crew_job *job = find(&crew->running, session, seq);
-    if (job != NULL) {
-        atomic_store(&job->call_state.cancelled, 1);
-        job->is_cancelled = true;
-        job->answer_at = np_earlier(job->answer_at, now + grace_ns);
-    }
-    pthread_mutex_unlock(&crew->mutex);
-    return job != NULL;
-}
-
-struct crew_job *crew_withdraw(struct crew *crew)
-{
-    pthread_mutex_lock(&crew->mutex);
-    struct np_list *last = np_list_is_empty(&crew->waiting) ? NULL : crew->waiting.previous;
-    if (last != NULL) {
-        np_list_remove(last);
-    }
-    pthread_mutex_unlock(&crew->mutex);
-    return last != NULL ? job_of(last) : NULL;
-}
-
-size_t crew_take_progress(struct crew *crew, uint64_t *seqs, uint64_t *done, uint64_t *total, size_t most)
-{
-    size_t count = 0;
-    pthread_mutex_lock(&crew->mutex);
-    NP_LIST_EACH(node, &crew->running) {
-        struct crew_job *job = job_of(node);
-        uint64_t job_done = atomic_load(&job->call_state.done);
-        uint64_t job_total = atomic_load(&job->call_state.total);
-        if (count < most && (job_done != job->told_done || job_total != job->told_total)) {
-            seqs[count] = job->seq;
-            done[count] = job->told_done = job_done;
-            total[count] = job->told_total = job_total;
-            count++;
-        }
-    }
-    pthread_mutex_unlock(&crew->mutex);
-    return count;
-}
-
-bool crew_is_busy(struct crew *crew)
-{
-    pthread_mutex_lock(&crew->mutex);
-    bool is_busy = !np_list_is_empty(&crew->waiting) || !np_list_is_empty(&crew->running);
-    pthread_mutex_unlock(&crew->mutex);
-    return is_busy;
-}
-
-void crew_tick(struct crew *crew, int64_t now)
-{
-    pthread_mutex_lock(&crew->mutex);
-    NP_LIST_EACH(node, &crew->running) {
-        struct crew_job *job = job_of(node);
-        if (job->answer_at <= now) {
-            answer(crew, job, job->is_cancelled ? NETPOOL_CANCELLED : NETPOOL_DEADLINE);
-        }
-    }
-    pthread_mutex_unlock(&crew->mutex);
-}
-
-int64_t crew_deadline(struct crew *crew)
-{
-    int64_t next = NP_NEVER;
-    pthread_mutex_lock(&crew->mutex);
-    NP_LIST_EACH(node, &crew->running) {
-        next = np_earlier(next, job_of(node)->answer_at);
-    }
-    pthread_mutex_unlock(&crew->mutex);
-    return next;
 }
