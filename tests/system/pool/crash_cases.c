@@ -51,7 +51,7 @@ static void a13_crash_brings_its_stack_with_functions_files_and_lines(void **sta
         skip(); /* a crash ends the program */
     }
     netpool *pool = pool_of(state);
-    expect_stack(pool, 1, NETPOOL_POISON);
+    expect_stack(pool, 1, NETPOOL_CRASHED);
     expect_stack(pool, 0, NETPOOL_POISON);
     netpool_close(&pool);
 }
@@ -107,7 +107,7 @@ static void a13_stack_does_not_depend_on_the_start_method(void **state)
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         netpool *pool = NULL;
         assert_int_equal(netpool_open(&pool, fixture->url, &kinds[i], NULL), NETPOOL_OK);
-        expect_stack(pool, 1, NETPOOL_POISON);
+        expect_stack(pool, 1, NETPOOL_CRASHED);
         netpool_close(&pool);
     }
 }
