@@ -1,7 +1,7 @@
 # The client library on every kind of pool.
 set(pool_functions ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c
   ${PROJECT_SOURCE_DIR}/examples/arguments/arguments_functions.c
-  ${PROJECT_SOURCE_DIR}/tests/support/reduce_functions.c)
+  ${PROJECT_SOURCE_DIR}/tests/support/reduce_functions.c ${PROJECT_SOURCE_DIR}/tests/support/executor_functions.c)
 add_library(test_module_pool_functions MODULE ${pool_functions})
 target_link_libraries(test_module_pool_functions PRIVATE np_flags arguments_messages m)
 target_include_directories(test_module_pool_functions PRIVATE ${PROJECT_SOURCE_DIR}/common ${PROJECT_SOURCE_DIR}/worker
@@ -24,7 +24,8 @@ foreach(program netpool-broker netpool-worker)
 endforeach()
 
 set(pool_sources)
-foreach(source test_pool.c fault_cases.c life_cases.c map_cases.c reduce_cases.c stream_cases.c task_cases.c
+foreach(source test_pool.c control_cases.c executor_cases.c fault_cases.c life_cases.c map_cases.c reduce_cases.c
+        schedule_cases.c stream_cases.c task_cases.c
         typed_cases.c watch_cases.c)
   list(APPEND pool_sources pool/${source})
 endforeach()

@@ -50,5 +50,11 @@ extern const struct CMUnitTest stream_cases[];
 extern const size_t stream_case_count;
 extern const struct CMUnitTest life_cases[];
 extern const size_t life_case_count;
+extern const struct CMUnitTest control_cases[];
+extern const size_t control_case_count;
+extern const struct CMUnitTest executor_cases[];
+extern const size_t executor_case_count;
+extern const struct CMUnitTest schedule_cases[];
+extern const size_t schedule_case_count;
 
 #endif

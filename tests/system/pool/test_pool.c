@@ -78,7 +78,10 @@ int main(int argc, char **argv)
                   {watch_cases, watch_case_count},
                   {fault_cases, fault_case_count},
                   {stream_cases, stream_case_count},
-                  {life_cases, life_case_count}};
+                  {life_cases, life_case_count},
+                  {control_cases, control_case_count},
+                  {executor_cases, executor_case_count},
+                  {schedule_cases, schedule_case_count}};
     size_t total = 0;
     struct CMUnitTest tests[128];
     for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {
