@@ -56,7 +56,6 @@ struct slot {
     struct task *waiting; /* for the initializer that is the head; NULL: none */
     uint32_t given;       /* tasks fed to this executor and not taken back */
     uint32_t answered;    /* of them */
-    bool is_retiring;     /* it has done what it may: replaced as soon as nothing runs */
 
     uint64_t seen_done;  /* progress of the head as last told to the broker */
     uint64_t seen_total; /* likewise */
@@ -74,6 +73,7 @@ struct slot {
     netpool_status end_status; /* why we kill it: DEADLINE, CANCELLED, CRASHED (nonsense), CLOSED (it has retired);
                                   OK: we do not */
     bool is_ready;             /* in the list of slots to look at */
+    bool is_retiring;          /* has done as many tasks as it may: replaced as soon as nothing runs */
     bool is_stalled;           /* has results for which the outbox has no room */
     unsigned failed_starts;    /* in a row */
     int64_t rest_until;        /* SLOT_EMPTY */

@@ -82,6 +82,7 @@ static void add_failure(struct slot *slot, struct outbox_result *result, struct 
     uint8_t output[NP_ERROR_OUTPUT_MAX];
     complete_failure(slot, result, failure, output);
     (void)outbox_add(slot->executors->outbox, result);
+    result->failure = NULL; /* that one is the caller's */
 }
 
 /* Likewise of one that crashed; its answer may have to wait for the stack. */
