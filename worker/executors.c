@@ -151,8 +151,12 @@ void executors_assign(struct executors *executors, struct batch *batch)
     }
 }
 
-bool executors_prepare(struct executors *executors, const struct preparation_order *order)
+bool executors_prepare(struct executors *executors, const struct preparation_order *order, int64_t now)
 {
+    const struct preparation *known = preparations_find(&executors->preparations, order->session);
+    if (known != NULL && !preparation_is(known, order)) {
+        executors_forget(executors, order->session, now);
+    }
     return preparations_put(&executors->preparations, order);
 }
 

@@ -68,8 +68,8 @@ NETPOOL_MUST_CHECK netpool_status executors_init(struct executors *executors, co
 void executors_fini(struct executors *executors);
 
 /* Prepares executors for the tasks of a session that come from now on; false when there are too many sessions. */
-bool executors_prepare(struct executors *executors, const struct preparation_order *order);
-/* The session has ended. */
+bool executors_prepare(struct executors *executors, const struct preparation_order *order, int64_t now);
+/* The session has ended; an initializer that no task waits for is cancelled. */
 void executors_forget(struct executors *executors, const uint8_t *session, int64_t now);
 
 /* Queues the batch's tasks; an unknown function, or an initializer that has failed, fails them at once. */

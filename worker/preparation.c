@@ -58,7 +58,7 @@ struct preparation *preparations_find(struct preparations *preparations, const u
     return NULL;
 }
 
-static bool is_same(const struct preparation *preparation, const struct preparation_order *order)
+bool preparation_is(const struct preparation *preparation, const struct preparation_order *order)
 {
     return strcmp(preparation->initializer, order->initializer) == 0 && preparation->max_tasks == order->max_tasks &&
            preparation->input_size == order->input_size &&
@@ -94,7 +94,7 @@ static void renew(struct preparation *preparation, const struct preparation_orde
 bool preparations_put(struct preparations *preparations, const struct preparation_order *order)
 {
     struct preparation *preparation = preparations_find(preparations, order->session);
-    if (preparation != NULL && is_same(preparation, order)) {
+    if (preparation != NULL && preparation_is(preparation, order)) {
         renew(preparation, order);
         return true;
     }

@@ -71,6 +71,9 @@ void preparations_forget(struct preparations *preparations, const uint8_t *sessi
 /* NULL when there is none. */
 struct preparation *preparations_find(struct preparations *preparations, const uint8_t *session);
 
+/* Was it made of this order? */
+bool preparation_is(const struct preparation *preparation, const struct preparation_order *order);
+
 /* A batch begins and ends to use it; NULL is harmless. */
 void preparation_use(struct preparation *preparation);
 void preparation_release(struct preparation *preparation);

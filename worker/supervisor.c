@@ -188,7 +188,7 @@ static void handle_prepare(struct supervisor *supervisor, const struct np_messag
                                             .input = message->body,
                                             .input_size = message->body_size,
                                             .link = supervisor->links};
-    if (!executors_prepare(&supervisor->executors, &order)) {
+    if (!executors_prepare(&supervisor->executors, &order, np_clock_now())) {
         channel_close(supervisor->uplink.channel, NETPOOL_NO_MEMORY, "executors are prepared for too many sessions");
     }
 }

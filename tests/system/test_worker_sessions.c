@@ -200,6 +200,26 @@ static void a15_task_whose_initializer_runs_can_be_cancelled(void **state)
     fake_broker_stop(&broker);
 }
 
+static void initializer_that_no_task_waits_for_ends_with_its_session(void **state)
+{
+    (void)state;
+    pid_t pids[PIDS_MAX];
+    struct fake_broker broker;
+    start(&broker, 1);
+    prepare_to_announce(&broker, "600000000");
+    fake_broker_assign(&broker, "noop", 1, 1, "", 0);
+    FAKE_BROKER_UNTIL(&broker, fake_broker_announced(&broker, pids, PIDS_MAX) == 1);
+    fake_broker_take_back(&broker, 1);
+    FAKE_BROKER_UNTIL(&broker, broker.returned_ends == 1);
+    assert_int_equal(broker.returned_count, 1);
+    prepare_to_announce(&broker, "0"); /* another one instead */
+    fake_broker_assign(&broker, "noop", 2, 1, "", 0);
+    FAKE_BROKER_UNTIL(&broker, broker.result_count == 1);
+    assert_int_equal(fake_broker_result(&broker, 2)->status, NETPOOL_OK);
+    assert_int_equal(announcements_of(&broker, fake_broker_result(&broker, 2)->pid), 1);
+    fake_broker_stop(&broker);
+}
+
 static void b30_drain_gives_back_the_task_whose_initializer_runs(void **state)
 {
     (void)state;
@@ -391,6 +411,7 @@ int main(void)
         cmocka_unit_test(a9_failed_initializer_tells_how_its_executor_ended_and_what_it_printed),
         cmocka_unit_test(a9_deadline_of_a_task_does_not_count_its_initializer),
         cmocka_unit_test(a15_task_whose_initializer_runs_can_be_cancelled),
+        cmocka_unit_test(initializer_that_no_task_waits_for_ends_with_its_session),
         cmocka_unit_test(b30_drain_gives_back_the_task_whose_initializer_runs),
         cmocka_unit_test(a10_executor_is_replaced_after_its_number_of_tasks_and_none_is_lost),
         cmocka_unit_test(a10_each_replacement_is_initialized_and_a_block_is_one_task),
