@@ -250,6 +250,34 @@ static void labels_in_any_order_are_one_demand(void **state)
     rig_free(rig);
 }
 
+/* The scheduler walks past what is wanted for every run of tasks it assigns. */
+static void b15_labels_that_nobody_has_do_not_burden_the_scheduler(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    rig_worker(rig, 2, 4, "f");
+    for (uint64_t seq = 1; seq <= 300; seq++) {
+        char label[32];
+        snprintf(label, sizeof label, "want=%u", (unsigned)seq);
+        submit(rig, client, seq, 1, label, 0);
+    }
+    submit(rig, client, 301, 100, NULL, 0);
+    size_t wanted = 0;
+    NP_LIST_EACH(node, &rig->core->functions.wanted) {
+        wanted++;
+    }
+    assert_int_equal(wanted, 1);
+    assert_int_equal(rig->core->functions.demands.count, 301);
+    const Np__Status *status = ask(rig, client);
+    assert_int_equal(status->n_waiting, 300);
+    assert_string_equal(status->waiting[299], "1 task of f waits: no worker with label want=300 (1 worker has f)");
+    rig_disconnect(rig, client, true);
+    rig_flush(rig);
+    assert_true(rig->core->functions.demands.count <= SESSION_KINDS); /* until the last lease has ended */
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +292,7 @@ int main(void)
         cmocka_unit_test(slots_taken_are_known_of_tasks_that_outlived_the_broker),
         cmocka_unit_test(labels_and_slots_that_nobody_has_are_named_in_the_status),
         cmocka_unit_test(labels_in_any_order_are_one_demand),
+        cmocka_unit_test(b15_labels_that_nobody_has_do_not_burden_the_scheduler),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

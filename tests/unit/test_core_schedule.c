@@ -66,7 +66,7 @@ static void submit_with_priority(struct rig *rig, uint64_t client, uint64_t seq,
     submit.priority = priority;
     envelope.kind_case = NP__ENVELOPE__KIND_SUBMIT;
     envelope.submit = &submit;
-    struct np_message message = {.envelope = &envelope};
+    struct np_message message = {.envelope = &envelope, .body = (const uint8_t *)""};
     core_receive(rig->core, client, &message, rig->now);
 }
 
@@ -191,7 +191,7 @@ static void flood(struct rig *rig, uint64_t client, uint64_t count)
         for (uint64_t i = 0; i < submit.n_seqs; i++) {
             seqs[i] = first + i;
         }
-        struct np_message message = {.envelope = &envelope};
+        struct np_message message = {.envelope = &envelope, .body = (const uint8_t *)""};
         core_receive(rig->core, client, &message, rig->now);
         core_flush(rig->core, rig->now);
     }
@@ -222,7 +222,7 @@ static size_t task_times_until(struct rig *rig, uint64_t worker, const struct se
             envelope.kind_case = NP__ENVELOPE__KIND_RESULTS;
             envelope.results = &results;
             rig->now += task_ns;
-            struct np_message result = {.envelope = &envelope};
+            struct np_message result = {.envelope = &envelope, .body = (const uint8_t *)""};
             core_receive(rig->core, worker, &result, rig->now);
             core_flush(rig->core, rig->now);
             times++;
