@@ -1,5 +1,5 @@
 /*
- * A task, and the one function that changes its state. The table of task.c is the one printed in proto/PROTOCOL.md.
+ * A task, and the one function that changes its state. The table of task_rules.c is the one printed in proto/PROTOCOL.md.
  */
 #ifndef CORE_TASK_H
 #define CORE_TASK_H
