@@ -149,7 +149,8 @@ typedef struct netpool_failure {
     char message[1025];          /* one line */
     char error_output[4097];     /* last bytes of what the executor printed */
     bool error_output_truncated; /* it printed more */
-    char stack[4097];            /* of a crash: one frame a line, innermost first: "function at file:line" */
+    char stack[4097];            /* of a crash by a signal: one frame a line, innermost first: "function at file.c:12",
+                                    without debug information "function+0x12 in module.so"; "" when not known */
     unsigned attempt_count; /* records of the last attempts, oldest first, the one that failed last included; 0 when
                                the first one failed for good */
     netpool_attempt_record attempts[8]; /* `attempt_count` of them */
