@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/task_model.h"
 #include "tests/sim/world.h"
 
 enum { OUTSTANDING_MAX = 300, BATCH_MAX = 40, TASKS_MAX = 1 << 17 };
@@ -43,92 +44,9 @@ struct client_model {
     uint64_t wake; /* generation of the next act */
 };
 
-static uint64_t task_id(const struct client_model *client, uint64_t seq)
+static uint64_t key_of(const struct client_model *client)
 {
-    return world_hash(client->incarnation << 8 | client->index, seq);
-}
-
-/* What a run of 16 tasks shares. */
-struct options {
-    unsigned function;
-    int priority;
-    unsigned max_attempts;
-    uint64_t expiry_ms;
-    bool at_most_once;
-    const char *label; /* NULL: none */
-    unsigned slots;
-    uint32_t retry_delay_ms;
-    bool retry_failures;
-};
-
-/* Of workers and of retries. Something that no worker has is asked for only by tasks that expire. */
-static void add_wishes(const struct client_model *client, uint64_t seq, struct options *options)
-{
-    static const char *const labels[16] = {"even", "w=1", "w", "never"};
-    uint64_t bits = task_id(client, seq / 16 + (UINT64_C(1) << 41));
-    options->slots = 1;
-    options->retry_delay_ms = bits % 4 == 0 ? 1 + (uint32_t)(bits >> 8) % 200 : 0;
-    options->retry_failures = (bits >> 16) % 2 == 0;
-    if (options->function >= 3) {
-        return; /* one worker or none has these */
-    }
-    options->label = labels[(bits >> 20) % 16];
-    options->slots = (bits >> 24) % 5 == 0 ? 2 + (unsigned)(bits >> 28) % 2 : 1;
-    if (options->label == labels[3]) {
-        options->expiry_ms = 200 + (bits >> 32) % 1000;
-    }
-}
-
-static struct options options_of(const struct client_model *client, uint64_t seq)
-{
-    uint64_t bits = task_id(client, seq / 16 + (UINT64_C(1) << 40));
-    struct options options = {.function = bits % 97 == 0 ? WORLD_FUNCTIONS - 1 : (unsigned)(bits >> 8) % 4,
-                              .priority = (int)((bits >> 16) % 3) - 1,
-                              .max_attempts = (bits >> 20) % 8 == 0   ? 1
-                                              : (bits >> 20) % 8 == 1 ? 5
-                                                                      : 0,
-                              .expiry_ms = (bits >> 28) % 16 == 0 ? 200 + (bits >> 32) % 3000 : 0,
-                              .at_most_once = (bits >> 40) % 8 == 0};
-    add_wishes(client, seq, &options);
-    return options;
-}
-
-/* A quarter of the tasks are in one of a few lanes. */
-static uint64_t lane_of(const struct client_model *client, uint64_t seq)
-{
-    uint64_t bits = task_id(client, seq + (UINT64_C(1) << 42));
-    return bits % 4 == 0 ? 1 + (bits >> 8) % 5 : 0;
-}
-
-static uint32_t payload_size(const struct client_model *client, uint64_t seq)
-{
-    uint64_t bits = task_id(client, seq) >> 7;
-    return bits % 1009 == 0 ? 70000 : bits % 13 == 0 ? 300 : 8 + (uint32_t)(bits % 20);
-}
-
-enum task_nature nature_of(uint64_t task)
-{
-    uint64_t draw = (task >> 20) % 100;
-    return draw < 3    ? NATURE_FAILS
-           : draw < 6  ? NATURE_FAILS_ONCE
-           : draw < 8  ? NATURE_CRASHES
-           : draw < 11 ? NATURE_CRASHES_ONCE
-                       : NATURE_FINE;
-}
-
-netpool_status failure_status_of(uint64_t task)
-{
-    return (task >> 50) % 3 == 0 ? NETPOOL_DEADLINE : NETPOOL_FAILED;
-}
-
-uint32_t result_of(uint64_t task, uint8_t *out, size_t capacity)
-{
-    uint64_t bits = task >> 33;
-    uint32_t size = bits % 1511 == 0 ? RESULT_MAX : bits % 17 == 0 ? 0 : (uint32_t)(bits % 60);
-    for (uint32_t i = 0; i < size && i < capacity; i++) {
-        out[i] = (uint8_t)(task >> (i % 8 * 8)) ^ (uint8_t)i;
-    }
-    return size;
+    return client->incarnation << 8 | client->index;
 }
 
 static void act(struct world *world, void *who);
@@ -166,8 +84,6 @@ static void send_cancel(struct world *world, struct client_model *client, uint64
     link_send(world, &client->link, &envelope, NULL, 0);
 }
 
-static const char *const function_names[WORLD_FUNCTIONS] = {"quick", "brief", "slow", "rare", "nowhere"};
-
 static bool same_batch(const struct client_model *client, uint64_t a, uint64_t b)
 {
     return a / 16 == b / 16 && client->tasks[a].may_be_had == client->tasks[b].may_be_had;
@@ -186,7 +102,7 @@ static bool send_batch(struct world *world, struct client_model *client)
     while (count < most && client->cursor < client->last_seq) {
         uint64_t seq = client->cursor + 1;
         struct model_task *task = &client->tasks[seq];
-        uint32_t size = payload_size(client, seq);
+        uint32_t size = payload_size(key_of(client), seq);
         if (task->is_done) {
             client->cursor++;
             continue;
@@ -195,12 +111,12 @@ static bool send_batch(struct world *world, struct client_model *client)
             client->sent_tasks + 1 > client->credit_tasks || client->sent_bytes + size > client->credit_bytes) {
             break;
         }
-        uint64_t id = task_id(client, seq);
+        uint64_t id = task_id(key_of(client), seq);
         memset(body + body_size, 0, size);
         memcpy(body + body_size, &id, sizeof id);
         body_size += size;
         seqs[count] = seq;
-        lanes[count] = lane_of(client, seq);
+        lanes[count] = lane_of(key_of(client), seq);
         sizes[count++] = size;
         task->sent_tasks = ++client->sent_tasks;
         task->sent_bytes = client->sent_bytes += size;
@@ -209,7 +125,7 @@ static bool send_batch(struct world *world, struct client_model *client)
     if (count == 0) {
         return false;
     }
-    struct options options = options_of(client, seqs[0]);
+    struct task_options options = options_of(key_of(client), seqs[0]);
     Np__Submit submit = NP__SUBMIT__INIT;
     submit.function = (char *)function_names[options.function];
     submit.n_seqs = submit.n_sizes = submit.n_lanes = count;
@@ -292,8 +208,8 @@ static void on_welcome(struct world *world, struct client_model *client, const N
 static void check_failure(struct world *world, struct client_model *client, uint64_t seq, netpool_status status,
                           uint32_t attempt, const Np__Failure *failure)
 {
-    struct options options = options_of(client, seq);
-    enum task_nature nature = nature_of(task_id(client, seq));
+    struct task_options options = options_of(key_of(client), seq);
+    enum task_nature nature = nature_of(task_id(key_of(client), seq));
     unsigned max_attempts = options.max_attempts == 0 ? 3 : options.max_attempts;
     bool crashes = nature == NATURE_CRASHES || nature == NATURE_CRASHES_ONCE;
     bool fails = nature == NATURE_FAILS || nature == NATURE_FAILS_ONCE;
@@ -347,9 +263,9 @@ static void take_result(struct world *world, struct client_model *client, uint64
     }
     static uint8_t right[RESULT_MAX];
     if (status == NETPOOL_OK) {
-        uint32_t right_size = result_of(task_id(client, seq), right, sizeof right);
+        uint32_t right_size = result_of(task_id(key_of(client), seq), right, sizeof right);
         WORLD_EXPECT(world, size == right_size && memcmp(right, data, size) == 0);
-        enum task_nature nature = nature_of(task_id(client, seq));
+        enum task_nature nature = nature_of(task_id(key_of(client), seq));
         WORLD_EXPECT(world, nature != NATURE_FAILS && (nature != NATURE_FAILS_ONCE || attempt > 1));
     } else {
         check_failure(world, client, seq, status, attempt, failure);
@@ -522,14 +438,14 @@ static struct client_model *find_client(const struct world *world, const uint8_t
  * start ever starts. */
 static void check_lane_order(struct world *world, struct client_model *client, uint64_t seq, uint64_t epoch)
 {
-    uint64_t lane = lane_of(client, seq);
+    uint64_t lane = lane_of(key_of(client), seq);
     if (lane == 0 || epoch == 0) {
         return;
     }
     WORLD_EXPECT(world, client->tasks[seq].overtaken != epoch);
     for (uint64_t earlier = client->first_open + 1; earlier < seq; earlier++) {
         struct model_task *task = &client->tasks[earlier];
-        if (!task->is_done && task->executions == 0 && lane_of(client, earlier) == lane) {
+        if (!task->is_done && task->executions == 0 && lane_of(key_of(client), earlier) == lane) {
             task->overtaken = epoch;
         }
     }
@@ -543,7 +459,7 @@ void client_model_executed(struct world *world, const uint8_t *session, uint64_t
         struct model_task *task = &client->tasks[seq];
         check_lane_order(world, client, seq, epoch);
         task->executions++;
-        WORLD_EXPECT(world, task->executions <= 1 || !options_of(client, seq).at_most_once);
+        WORLD_EXPECT(world, task->executions <= 1 || !options_of(key_of(client), seq).at_most_once);
     }
 }
 
@@ -553,8 +469,10 @@ bool client_model_wish(const struct world *world, const uint8_t *session, uint64
     if (client == NULL) {
         return false;
     }
-    struct options options = options_of(client, seq);
-    *out = (struct wish){
-        .client = client->index, .lane = lane_of(client, seq), .label = options.label, .slots = options.slots};
+    struct task_options options = options_of(key_of(client), seq);
+    *out = (struct wish){.client = client->index,
+                         .lane = lane_of(key_of(client), seq),
+                         .label = options.label,
+                         .slots = options.slots};
     return true;
 }

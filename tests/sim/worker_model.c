@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/task_model.h"
 #include "tests/sim/world.h"
 
 enum { SLOTS_MAX = 4, SENT_KEPT = 64 };
@@ -57,7 +58,6 @@ struct worker_model {
     size_t sent_count;
 };
 
-static const char *const function_names[WORLD_FUNCTIONS] = {"quick", "brief", "slow", "rare", "nowhere"};
 static const uint64_t longest_ns[WORLD_FUNCTIONS] = {20000, 3000000, 200000000, 1000000, 1};
 
 /* "w" asks for the key of the second. */

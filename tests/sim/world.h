@@ -16,7 +16,6 @@
 
 #define WORLD_CLIENTS 5
 #define WORLD_WORKERS 6
-#define WORLD_FUNCTIONS 5 /* the last one is offered by no worker */
 
 struct world;
 struct client_model;
@@ -124,14 +123,6 @@ void worker_model_drain(struct world *world, struct worker_model *worker);
 void worker_model_forge(struct world *world, struct worker_model *worker, struct worker_model *victim);
 struct sim_link *worker_model_link(struct worker_model *worker);
 
-/* What a task is like. */
-enum task_nature { NATURE_FINE, NATURE_FAILS, NATURE_FAILS_ONCE, NATURE_CRASHES, NATURE_CRASHES_ONCE };
-enum task_nature nature_of(uint64_t task);
-/* How it fails when it does: FAILED, or DEADLINE for some. */
-netpool_status failure_status_of(uint64_t task);
-/* The result that is right for a task, from its payload's first 8 bytes. Returns its size. */
-uint32_t result_of(uint64_t task, uint8_t *out, size_t capacity);
-#define RESULT_MAX 70000
 /* One more execution of a task begins. `epoch`: of the broker whose lease it has; 0: it
  * may have lost that. */
 void client_model_executed(struct world *world, const uint8_t *session, uint64_t seq, uint64_t epoch);
