@@ -1,7 +1,8 @@
 # The client library on every kind of pool.
 set(pool_functions ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c
   ${PROJECT_SOURCE_DIR}/examples/arguments/arguments_functions.c
-  ${PROJECT_SOURCE_DIR}/tests/support/reduce_functions.c ${PROJECT_SOURCE_DIR}/tests/support/executor_functions.c)
+  ${PROJECT_SOURCE_DIR}/tests/support/reduce_functions.c ${PROJECT_SOURCE_DIR}/tests/support/executor_functions.c
+  $<TARGET_OBJECTS:test_crash_functions>)
 add_library(test_module_pool_functions MODULE ${pool_functions})
 target_link_libraries(test_module_pool_functions PRIVATE np_flags arguments_messages m)
 target_include_directories(test_module_pool_functions PRIVATE ${PROJECT_SOURCE_DIR}/common ${PROJECT_SOURCE_DIR}/worker
@@ -24,14 +25,15 @@ foreach(program netpool-broker netpool-worker)
 endforeach()
 
 set(pool_sources)
-foreach(source test_pool.c control_cases.c executor_cases.c fault_cases.c life_cases.c map_cases.c reduce_cases.c
+foreach(source test_pool.c control_cases.c crash_cases.c executor_cases.c fault_cases.c life_cases.c map_cases.c reduce_cases.c
         schedule_cases.c stream_cases.c task_cases.c
         typed_cases.c watch_cases.c)
   list(APPEND pool_sources pool/${source})
 endforeach()
 add_executable(test_pool ${pool_sources} ${pool_functions})
 target_link_libraries(test_pool PRIVATE np_flags np_test_cluster np_client arguments_messages m PkgConfig::CMOCKA)
-target_compile_definitions(test_pool PRIVATE POOL_MODULE="$<TARGET_FILE:test_module_pool_functions>")
+target_compile_definitions(test_pool PRIVATE POOL_MODULE="$<TARGET_FILE:test_module_pool_functions>"
+  CRASHES_SOURCE="${PROJECT_SOURCE_DIR}/tests/support/crash_functions.c")
 add_dependencies(test_pool test_module_pool_functions)
 set_target_properties(test_pool PROPERTIES ENABLE_EXPORTS ON RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 foreach(kind threads:1 threads:4 local:1 local:4 ipc tls)

@@ -44,6 +44,8 @@ extern const struct CMUnitTest typed_cases[];
 extern const size_t typed_case_count;
 extern const struct CMUnitTest watch_cases[];
 extern const size_t watch_case_count;
+extern const struct CMUnitTest crash_cases[];
+extern const size_t crash_case_count;
 extern const struct CMUnitTest fault_cases[];
 extern const size_t fault_case_count;
 extern const struct CMUnitTest stream_cases[];

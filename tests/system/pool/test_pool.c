@@ -77,6 +77,7 @@ int main(int argc, char **argv)
                   {typed_cases, typed_case_count},
                   {watch_cases, watch_case_count},
                   {fault_cases, fault_case_count},
+                  {crash_cases, crash_case_count},
                   {stream_cases, stream_case_count},
                   {life_cases, life_case_count},
                   {control_cases, control_case_count},
