@@ -44,15 +44,17 @@ def program_of(functions, snippets, module):
     """One program that runs the snippet whose number is its argument."""
     parts = [PROLOGUE, f'#define MODULE "{module}"\n', *functions, MAIN]
     parts += [snippet_function(number, text) for number, text in enumerate(snippets)]
+    uses_pool = ", ".join("true" if re.search(r"\(pool[,)]|&pool\b", text) else "false" for text in snippets)
     calls = ", ".join(f"snippet_{number}" for number in range(len(snippets)))
     parts.append(f"""
 int main(int argc, char **argv)
 {{
     static void (*const snippets[])(netpool *) = {{{calls}}};
+    static const bool uses_pool[] = {{{uses_pool}}};
     netpool *pool = NULL;
     netpool_error error;
     netpool_init(&argc, &argv);
-    if (netpool_open(&pool, NULL, NULL, &error) != NETPOOL_OK) {{
+    if (uses_pool[atoi(argv[1])] && netpool_open(&pool, NULL, NULL, &error) != NETPOOL_OK) {{
         fprintf(stderr, "%s\\n", error.message);
         return 3;
     }}
