@@ -26,7 +26,7 @@ const char *const help_map[] = {
     "    is lost for good, that is said once.\n"
     "\n"
     "    When standard error is a terminal and standard output is not, a progress bar is drawn\n"
-    "    there.\n"
+    "    there; it counts what running functions say they have done (netpool_progress).\n"
     "\n",
     "OPTIONS\n"
     "    -u, --url URL       the pool: local[:N], threads:N, ipc://PATH, tls://HOST[:PORT]\n"
@@ -42,6 +42,16 @@ const char *const help_map[] = {
     "                        what is ready together is batched anyway. N is 100,000 at most.\n"
     "                        Failures are of lines, not chunks.\n"
     "    -U, --unordered     print results as they come, not in the order of the input\n"
+    "    -l, --labels LIST   only on workers with all these labels, as in gpu=1,fast; `fast` alone is\n"
+    "                        met by any value. Lines wait until there is such a worker\n"
+    "                        (`netpool status --why` says so).\n"
+    "        --priority N    higher ones first, among the tasks of this command; default 0\n"
+    "        --max-attempts N\n"
+    "                        tries in all for a line whose executor crashes or whose worker is\n"
+    "                        lost, 64 at most (default: the broker's, 3)\n"
+    "        --timeout-ms N  a line that is computed for longer is stopped and fails as DEADLINE\n"
+    "        --profile       at the end, on standard error: where the time went, in serialization,\n"
+    "                        transfer, queue and compute, and what to do about it\n"
     "        --ca FILE, --cert FILE, --key FILE\n"
     "                        PEM files for tls pools (default: NETPOOL_CA, NETPOOL_CERT,\n"
     "                        NETPOOL_KEY)\n"
@@ -64,6 +74,7 @@ const char *const help_map[] = {
     "EXAMPLES\n"
     "    netpool map --module primes.so factorize numbers.txt > factors.txt\n"
     "    seq 1000000 | netpool map -m primes.so --procs 8 largest_prime_factor | sort -n | tail -1\n"
+    "    netpool map --profile --module primes.so factorize numbers.txt > factors.txt\n"
     "    netpool map --url tls://broker.example:4747 --unordered thumbnail < paths.txt\n",
     NULL,
 };

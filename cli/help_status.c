@@ -12,11 +12,14 @@ const char *const help_status[] = {
     "DESCRIPTION\n"
     "    Asks the broker once and prints its address, software and uptime, the tasks that are\n"
     "    queued and running now and that were done, failed, cancelled and retried since it\n"
-    "    started, and each worker with its host, slots and counts. A certificate of role admin\n"
-    "    also shows each client; others see how many there are.\n"
+    "    started, and each worker with its host, slots, counts and labels. A certificate of role\n"
+    "    admin also shows each client; others see how many there are.\n"
     "\n"
     "OPTIONS\n"
     "    -u, --url URL       the pool: ipc://PATH or tls://HOST[:PORT] (default: NETPOOL_URL)\n"
+    "    -w, --why           only the tasks that wait because no worker can serve them, a line for\n"
+    "                        each kind of task, with the reason: the function or labels that no\n"
+    "                        worker has, or more slots than one has\n"
     "    -j, --json          one JSON object for programs. Names are stable; new ones may be\n"
     "                        added.\n"
     "        --ca FILE, --cert FILE, --key FILE\n"
@@ -34,11 +37,11 @@ const char *const help_status[] = {
     "                         dropped, memory_bytes what tasks take\n"
     "    slots                number: tasks that all workers run at a time\n"
     "    workers              list of name, host, address, state (joining, ready, draining),\n"
-    "                         slots, held, done, failed\n"
+    "                         slots, held, done, failed, labels (list of text)\n"
     "    client_count         number\n"
     "    clients              list of name, host, address, connected, queued, running, done,\n"
     "                         memory_bytes; admin only\n"
-    "    waiting              list of text: tasks that no worker can serve\n"
+    "    waiting              list of text: tasks that no worker can serve, and why\n"
     "\n",
     "EXIT STATUS\n"
     "    0   done\n"
@@ -51,6 +54,7 @@ const char *const help_status[] = {
     "\n"
     "EXAMPLES\n"
     "    netpool status --url tls://broker.example:4747\n"
+    "    netpool status --why\n"
     "    netpool status --json | jq '.workers[] | select(.state != \"ready\")'\n",
     NULL,
 };

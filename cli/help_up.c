@@ -34,6 +34,7 @@ const char *const help_up[] = {
     "    -s, --slots N       tasks that each worker runs at a time; default: the cores shared out\n"
     "                        among the workers\n"
     "    -m, --module FILE   a shared object with functions for the workers; may be repeated\n"
+    "    -l, --label K=V     a label of each worker that tasks can require; may be repeated\n"
     "    -h, --help          this text\n"
     "\n",
     "EXIT STATUS\n"

@@ -22,6 +22,20 @@ static uint64_t slots_of(const netpool_info *info)
     return slots;
 }
 
+/* "gpu=1,fast" as a list. */
+static void write_json_labels(struct json *json, const char *labels)
+{
+    json_open(json, "labels", '[');
+    while (*labels != '\0') {
+        char label[sizeof((netpool_worker_info *)0)->labels];
+        size_t size = strcspn(labels, ",");
+        snprintf(label, sizeof label, "%.*s", (int)size, labels);
+        json_text(json, NULL, label);
+        labels += size + (labels[size] == ',');
+    }
+    json_close(json, ']');
+}
+
 static void write_json_worker(struct json *json, const netpool_worker_info *worker)
 {
     json_open(json, NULL, '{');
@@ -33,6 +47,7 @@ static void write_json_worker(struct json *json, const netpool_worker_info *work
     json_number(json, "held", worker->held);
     json_number(json, "done", worker->done);
     json_number(json, "failed", worker->failed);
+    write_json_labels(json, worker->labels);
     json_close(json, '}');
 }
 
@@ -101,6 +116,34 @@ static void write_duration(uint64_t duration_ms)
     }
 }
 
+static void write_workers(const netpool_info *info)
+{
+    if (info->worker_count > 0) {
+        printf("\n%-20s %-16s %-22s %-9s %6s %6s %10s %8s  %s\n", "WORKER", "HOST", "ADDRESS", "STATE", "SLOTS",
+               "HELD", "DONE", "FAILED", "LABELS");
+    }
+    for (size_t i = 0; i < info->worker_count; i++) {
+        const netpool_worker_info *worker = &info->workers[i];
+        printf("%-20s %-16s %-22s %-9s %6u %6u %10" PRIu64 " %8" PRIu64 "  %s\n", worker->name, worker->host,
+               worker->address, worker->state, worker->slots, worker->held, worker->done, worker->failed,
+               worker->labels[0] != '\0' ? worker->labels : "-");
+    }
+}
+
+static void write_clients(const netpool_info *info)
+{
+    if (info->client_rows > 0) {
+        printf("\n%-20s %-16s %-22s %-9s %8s %8s %10s %10s\n", "CLIENT", "HOST", "ADDRESS", "STATE", "QUEUED",
+               "RUNNING", "DONE", "KIB");
+    }
+    for (size_t i = 0; i < info->client_rows; i++) {
+        const netpool_client_info *client = &info->clients[i];
+        printf("%-20s %-16s %-22s %-9s %8" PRIu64 " %8" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n", client->name,
+               client->host, client->address, client->connected ? "connected" : "away", client->queued,
+               client->running, client->done, client->memory_bytes / 1024);
+    }
+}
+
 static void write_table(const netpool_info *info)
 {
     printf("broker    %s, %s, up ", info->broker, info->software);
@@ -116,31 +159,25 @@ static void write_table(const netpool_info *info)
     printf("peers     %zu worker%s with %" PRIu64 " slots, %zu client%s\n", info->worker_count,
            info->worker_count == 1 ? "" : "s", slots_of(info), info->client_count,
            info->client_count == 1 ? "" : "s");
-    if (info->worker_count > 0) {
-        printf("\n%-20s %-16s %-22s %-9s %6s %6s %10s %8s\n", "WORKER", "HOST", "ADDRESS", "STATE", "SLOTS", "HELD",
-               "DONE", "FAILED");
+    if (info->waiting_count > 0) {
+        printf("waiting   for a worker that can serve them: see netpool status --why\n");
     }
-    for (size_t i = 0; i < info->worker_count; i++) {
-        const netpool_worker_info *worker = &info->workers[i];
-        printf("%-20s %-16s %-22s %-9s %6u %6u %10" PRIu64 " %8" PRIu64 "\n", worker->name, worker->host,
-               worker->address, worker->state, worker->slots, worker->held, worker->done, worker->failed);
-    }
-    if (info->client_rows > 0) {
-        printf("\n%-20s %-16s %-22s %-9s %8s %8s %10s %10s\n", "CLIENT", "HOST", "ADDRESS", "STATE", "QUEUED",
-               "RUNNING", "DONE", "KIB");
-    }
-    for (size_t i = 0; i < info->client_rows; i++) {
-        const netpool_client_info *client = &info->clients[i];
-        printf("%-20s %-16s %-22s %-9s %8" PRIu64 " %8" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n", client->name,
-               client->host, client->address, client->connected ? "connected" : "away", client->queued,
-               client->running, client->done, client->memory_bytes / 1024);
-    }
+    write_workers(info);
+    write_clients(info);
+}
+
+/* What no worker can serve, and nothing else. */
+static void write_why(const netpool_info *info)
+{
     for (size_t i = 0; i < info->waiting_count; i++) {
-        printf("%swaiting   %s\n", i == 0 ? "\n" : "", info->waiting[i]);
+        printf("%s\n", info->waiting[i]);
+    }
+    if (info->waiting_count == 0) {
+        printf("no task waits for a worker that is not there\n");
     }
 }
 
-static int show(const char *url, const netpool_options *options, bool as_json)
+static int show(const char *url, const netpool_options *options, void (*write)(const netpool_info *info))
 {
     netpool *pool = NULL;
     netpool_info *info = NULL;
@@ -153,7 +190,7 @@ static int show(const char *url, const netpool_options *options, bool as_json)
         exit_code = complain_pool(&error);
         goto cleanup;
     }
-    (as_json ? write_json : write_table)(info);
+    write(info);
     exit_code = CLI_DONE;
     if (fflush(stdout) != 0 || ferror(stdout)) {
         complain("writing the status: %s", strerror(errno));
@@ -166,10 +203,15 @@ cleanup:
 }
 
 static const struct option options[] = {
-    {"url", required_argument, NULL, 'u'}, {"json", no_argument, NULL, 'j'},
-    {"ca", required_argument, NULL, 'A'},  {"cert", required_argument, NULL, 'C'},
-    {"key", required_argument, NULL, 'K'}, {"crl", required_argument, NULL, 'R'},
-    {"help", no_argument, NULL, 'h'},      {NULL, 0, NULL, 0},
+    {"url", required_argument, NULL, 'u'},
+    {"json", no_argument, NULL, 'j'},
+    {"why", no_argument, NULL, 'w'},
+    {"ca", required_argument, NULL, 'A'},
+    {"cert", required_argument, NULL, 'C'},
+    {"key", required_argument, NULL, 'K'},
+    {"crl", required_argument, NULL, 'R'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 int status_command(int argc, char **argv)
@@ -179,16 +221,20 @@ int status_command(int argc, char **argv)
     netpool_error error = {0};
     struct np_url parsed;
     bool as_json = false;
+    bool why = false;
     int option;
 
     optind = 1;
-    while ((option = next_option(argc, argv, "u:jh", options)) != -1) {
+    while ((option = next_option(argc, argv, "u:jwh", options)) != -1) {
         switch (option) {
         case 'u':
             url = optarg;
             break;
         case 'j':
             as_json = true;
+            break;
+        case 'w':
+            why = true;
             break;
         case 'A':
             pool.ca = optarg;
@@ -220,5 +266,5 @@ int status_command(int argc, char **argv)
     if (parsed.kind == NP_URL_LOCAL || parsed.kind == NP_URL_THREADS) {
         return complain_usage(VERB, "a pool '%s' lives inside its program and has no status elsewhere", url);
     }
-    return show(url, &pool, as_json);
+    return show(url, &pool, as_json ? write_json : why ? write_why : write_table);
 }

@@ -110,6 +110,13 @@ bool netpool_is_cancelled(const netpool_call *call)
 
 void netpool_progress(netpool_call *call, uint64_t done, uint64_t total)
 {
+    if (is_block(call)) { /* the task is the block: with the items before this one, of all of them */
+        const uint64_t items = call->request->input.size / call->request->item_in_size;
+        done = call->item * total + (done < total ? done : total);
+        if (__builtin_mul_overflow(total, items, &total)) {
+            return;
+        }
+    }
     atomic_store_explicit(&call->state->total, total, memory_order_relaxed);
     atomic_store_explicit(&call->state->done, done, memory_order_relaxed);
 }

@@ -13,30 +13,16 @@
 #include "cli/map/feed.h"
 #include "cli/map/interrupt.h"
 #include "cli/map/output.h"
+#include "cli/map/profile.h"
 #include "cli/map/progress.h"
+#include "cli/map/settings.h"
 #include "client/netpool.h"
-#include "common/url.h"
-#include "proto/limits.h"
 
-#define VERB "map"
-#define CHUNK_MAX 100000
 #define IN_FLIGHT_DEFAULT ((size_t)4096)
 #define LOOK_INTERVAL_MS PROGRESS_INTERVAL_MS /* while nothing comes: for signals and the bar */
 
-struct settings {
-    const char *url;
-    netpool_options pool;
-    const char **modules; /* NULL-terminated */
-    size_t module_count;
-    uint64_t procs; /* 0: not given */
-    uint64_t chunk;
-    bool is_unordered;
-    const char *function;
-    const char *file; /* NULL: standard input */
-};
-
 struct map {
-    const struct settings *settings;
+    const struct map_settings *settings;
     netpool *pool;
     netpool_stream *stream;
     struct feed *feed;
@@ -65,6 +51,16 @@ static enum verdict output_failed(struct map *map, netpool_status status)
     return STOP;
 }
 
+/* Where a crash was, one frame a line, below the line that tells of it. */
+static void print_stack(const char *stack)
+{
+    while (*stack != '\0') {
+        int size = (int)strcspn(stack, "\n");
+        (void)fprintf(stderr, "    %.*s\n", size, stack);
+        stack += size + (stack[size] == '\n' ? 1 : 0);
+    }
+}
+
 static enum verdict task_failed(struct map *map, uint64_t index, const netpool_result *result)
 {
     const char *message = result->failure != NULL && result->failure->message[0] != '\0'
@@ -79,6 +75,9 @@ static enum verdict task_failed(struct map *map, uint64_t index, const netpool_r
     }
     complain("line %" PRIu64 ": %s: %s: %s", feed_line_of(map->feed, index), map->settings->function,
              netpool_status_name(result->status), message);
+    if (result->failure != NULL) {
+        print_stack(result->failure->stack);
+    }
     if (result->status == NETPOOL_UNREACHABLE || result->status == NETPOOL_REFUSED) {
         map->exit_code = CLI_POOL;
         return STOP; /* the pool is gone for good */
@@ -98,9 +97,11 @@ static enum verdict take_result(struct map *map, uint64_t index, const netpool_r
 
 static void show_progress(struct map *map)
 {
-    if (map->progress.shown) {
+    if (progress_is_due(&map->progress)) {
         struct feed_state state = feed_look(map->feed);
-        progress_update(&map->progress, map->done, map->failed, state.lines, state.bytes, state.at_end);
+        double running = 0;
+        netpool_stream_get_progress(map->stream, NULL, &running);
+        progress_update(&map->progress, map->done, running, map->failed, state.lines, state.bytes, state.at_end);
     }
 }
 
@@ -136,14 +137,16 @@ static void take_results(struct map *map)
 /* Everything from the open pool and input on. */
 static void run_stream(struct map *map, int input_fd, int wake_fd)
 {
-    const struct settings *settings = map->settings;
-    netpool_stream_options options = {.unordered = settings->is_unordered, .in_flight = IN_FLIGHT_DEFAULT};
+    const struct map_settings *settings = map->settings;
+    netpool_stream_options options = {
+        .unordered = settings->is_unordered, .in_flight = IN_FLIGHT_DEFAULT, .task = settings->task};
     if (options.in_flight < 2 * settings->chunk) {
         options.in_flight = 2 * settings->chunk; /* one chunk is computed while the next one is gathered */
     }
     netpool_status status = netpool_stream_open(map->pool, settings->function, &options, &map->stream);
     if (status != NETPOOL_OK) {
-        complain("%s: %s%s", settings->function, netpool_status_text(status),
+        complain("%s: %s%s", settings->function,
+                 status == NETPOOL_INVALID ? netpool_last_error() : netpool_status_text(status),
                  status == NETPOOL_REFUSED ? ": only a certificate of role client may submit tasks" : "");
         map->exit_code = exit_code_of(status);
         return;
@@ -173,9 +176,14 @@ static void run_stream(struct map *map, int input_fd, int wake_fd)
     if (flushed != NETPOOL_OK) {
         output_failed(map, flushed);
     }
+    if (settings->has_profile) {
+        netpool_profile profile;
+        netpool_stream_get_profile(map->stream, &profile);
+        profile_show(&profile);
+    }
 }
 
-static int run_map(const struct settings *settings, int input_fd)
+static int run_map(const struct map_settings *settings, int input_fd)
 {
     struct map map = {.settings = settings, .output = {.fd = STDOUT_FILENO}, .exit_code = CLI_DONE};
     netpool_error error = {0};
@@ -202,112 +210,6 @@ static int run_map(const struct settings *settings, int input_fd)
     return map.exit_code;
 }
 
-static const struct option options[] = {
-    {"url", required_argument, NULL, 'u'},
-    {"module", required_argument, NULL, 'm'},
-    {"procs", required_argument, NULL, 'p'},
-    {"chunk", required_argument, NULL, 'c'},
-    {"unordered", no_argument, NULL, 'U'},
-    {"ca", required_argument, NULL, 'A'},
-    {"cert", required_argument, NULL, 'C'},
-    {"key", required_argument, NULL, 'K'},
-    {"crl", required_argument, NULL, 'R'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
-enum parsed { PARSED, PARSED_HELP, PARSED_WRONG };
-
-static enum parsed parse_options(struct settings *settings, int argc, char **argv)
-{
-    int option;
-    optind = 1;
-    while ((option = next_option(argc, argv, "u:m:p:c:Uh", options)) != -1) {
-        switch (option) {
-        case 'u':
-            settings->url = optarg;
-            break;
-        case 'm':
-            settings->modules[settings->module_count++] = optarg;
-            break;
-        case 'p':
-            if (!parse_count(VERB, "--procs", optarg, 1, NP_URL_MAX_EXECUTORS, &settings->procs)) {
-                return PARSED_WRONG;
-            }
-            break;
-        case 'c':
-            if (!parse_count(VERB, "--chunk", optarg, 0, CHUNK_MAX, &settings->chunk)) {
-                return PARSED_WRONG;
-            }
-            break;
-        case 'U':
-            settings->is_unordered = true;
-            break;
-        case 'A':
-            settings->pool.ca = optarg;
-            break;
-        case 'C':
-            settings->pool.cert = optarg;
-            break;
-        case 'K':
-            settings->pool.key = optarg;
-            break;
-        case 'R':
-            settings->pool.crl = optarg;
-            break;
-        case 'h':
-            return PARSED_HELP;
-        default:
-            return PARSED_WRONG;
-        }
-    }
-    return PARSED;
-}
-
-/* Fills in what follows from options and operands together. CLI_DONE or CLI_USAGE. */
-static int settle(struct settings *settings, int argc, char **argv, char *procs_url, size_t procs_url_size)
-{
-    netpool_error error = {0};
-    struct np_url url;
-    if (optind >= argc) {
-        return complain_usage(VERB, "FUNCTION is missing");
-    }
-    if (argc - optind > 2) {
-        return complain_usage(VERB, "'%s' is one operand too many", argv[optind + 2]);
-    }
-    settings->function = argv[optind];
-    if (settings->function[0] == '\0' || strlen(settings->function) > NP_NAME_MAX) {
-        return complain_usage(VERB, "FUNCTION '%.32s' is not a name of 1 to %d characters", settings->function,
-                              NP_NAME_MAX);
-    }
-    settings->file = optind + 1 < argc && strcmp(argv[optind + 1], "-") != 0 ? argv[optind + 1] : NULL;
-    if (settings->procs > 0 && settings->url != NULL) {
-        return complain_usage(VERB, "--procs %" PRIu64 " means --url local:%" PRIu64 ": give one of the two",
-                              settings->procs, settings->procs);
-    }
-    if (settings->procs > 0) {
-        snprintf(procs_url, procs_url_size, "local:%" PRIu64, settings->procs);
-        settings->url = procs_url;
-    } else if (settings->url == NULL) {
-        const char *from_environment = getenv("NETPOOL_URL");
-        settings->url = from_environment != NULL && from_environment[0] != '\0' ? from_environment : "local";
-    }
-    if (np_url_parse(&url, settings->url, &error) != NETPOOL_OK) {
-        return complain_usage(VERB, "%s", error.message);
-    }
-    bool is_remote = url.kind == NP_URL_IPC || url.kind == NP_URL_TLS;
-    if (is_remote && settings->module_count > 0) {
-        return complain_usage(VERB, "--module is for pools of this command; the workers of %s have theirs",
-                              settings->url);
-    }
-    if (!is_remote && settings->module_count == 0) {
-        return complain_usage(VERB, "the pool '%s' has no functions without --module FILE.so", settings->url);
-    }
-    settings->pool.modules = settings->module_count > 0 ? settings->modules : NULL;
-    settings->pool.name = "netpool map";
-    return CLI_DONE;
-}
-
 /* -1 after saying why not. */
 static int open_input(const char *path)
 {
@@ -326,18 +228,17 @@ static int open_input(const char *path)
 
 int map_command(int argc, char **argv)
 {
-    struct settings settings = {.modules = calloc((size_t)argc + 1, sizeof *settings.modules)};
-    char procs_url[32];
+    struct map_settings settings = {.modules = calloc((size_t)argc + 1, sizeof *settings.modules)};
     int input_fd = STDIN_FILENO;
     int exit_code = CLI_USAGE;
     if (settings.modules == NULL) {
         complain("out of memory");
         return CLI_POOL;
     }
-    enum parsed parsed = parse_options(&settings, argc, argv);
-    if (parsed == PARSED_HELP) {
+    enum map_parsed parsed = map_settings_parse(&settings, argc, argv);
+    if (parsed == MAP_PARSED_HELP) {
         exit_code = help_print(help_map);
-    } else if (parsed == PARSED && settle(&settings, argc, argv, procs_url, sizeof procs_url) == CLI_DONE) {
+    } else if (parsed == MAP_PARSED) {
         if (settings.file != NULL) {
             input_fd = open_input(settings.file);
         }

@@ -40,15 +40,16 @@ static void format_bar(char *bar, double share)
     bar[BAR_WIDTH] = '\0';
 }
 
-void progress_format(char *line, size_t size, uint64_t done, uint64_t total, bool total_is_exact, uint64_t failed,
-                     int64_t elapsed_ns, unsigned columns)
+void progress_format(char *line, size_t size, uint64_t done, double running, uint64_t total, bool total_is_exact,
+                     uint64_t failed, int64_t elapsed_ns, unsigned columns)
 {
     double seconds = (double)elapsed_ns / 1e9;
-    double rate = (double)done / seconds;
+    double reached = (double)done + running;
+    double rate = reached / seconds;
     int used;
     if (total > 0) {
         char bar[BAR_WIDTH + 1];
-        double share = done < total ? (double)done / (double)total : 1;
+        double share = reached < (double)total ? reached / (double)total : 1;
         format_bar(bar, share);
         used = snprintf(line, size, "[%s] %3.0f %%  %" PRIu64 " of %s%" PRIu64 " lines  %.0f/s", bar, share * 100,
                         done, total_is_exact ? "" : "~", total, rate);
@@ -58,8 +59,8 @@ void progress_format(char *line, size_t size, uint64_t done, uint64_t total, boo
     if (failed > 0 && (size_t)used < size) {
         used += snprintf(line + used, size - (size_t)used, "  %" PRIu64 " failed", failed);
     }
-    if (total > done && rate > 0 && (size_t)used < size) {
-        snprintf(line + used, size - (size_t)used, "  %.0f s left", (double)(total - done) / rate);
+    if ((double)total > reached && rate > 0 && (size_t)used < size) {
+        snprintf(line + used, size - (size_t)used, "  %.0f s left", ((double)total - reached) / rate);
     }
     if (columns > 1 && columns <= size) {
         line[columns - 1] = '\0'; /* a full last column would wrap */
@@ -72,16 +73,15 @@ static void write_text(const char *text, size_t size)
     (void)written; /* an ornament: when the terminal is gone, the work goes on */
 }
 
-void progress_update(struct progress *progress, uint64_t done, uint64_t failed, uint64_t lines_read,
+bool progress_is_due(const struct progress *progress)
+{
+    return progress->shown && now_ns() - progress->drawn_ns >= PROGRESS_INTERVAL_MS * INT64_C(1000000);
+}
+
+void progress_update(struct progress *progress, uint64_t done, double running, uint64_t failed, uint64_t lines_read,
                      uint64_t bytes_read, bool at_end)
 {
-    if (!progress->shown) {
-        return;
-    }
     int64_t now = now_ns();
-    if (now - progress->drawn_ns < PROGRESS_INTERVAL_MS * INT64_C(1000000)) {
-        return;
-    }
     struct winsize window = {0};
     ioctl(STDERR_FILENO, TIOCGWINSZ, &window);
     uint64_t total = 0;
@@ -92,8 +92,8 @@ void progress_update(struct progress *progress, uint64_t done, uint64_t failed, 
     }
     char text[LINE_SIZE] = "\r\x1b[K";
     size_t lead = strlen(text);
-    progress_format(text + lead, sizeof text - lead, done, total, at_end, failed, now - progress->start_ns + 1,
-                    window.ws_col);
+    progress_format(text + lead, sizeof text - lead, done, running, total, at_end, failed,
+                    now - progress->start_ns + 1, window.ws_col);
     write_text(text, strlen(text));
     progress->drawn_ns = now;
     progress->drawn = true;

@@ -135,6 +135,20 @@ static netpool_status start_broker(struct cluster *cluster, int signal_fd, int *
     return NETPOOL_OK;
 }
 
+/* Appends `option VALUE` for each value. */
+static netpool_status append_options(char **argv, size_t *count, char *option, const char *const *values,
+                                     netpool_error *error)
+{
+    for (; *values != NULL; values++) {
+        if (*count + 2 > CHILD_ARGUMENTS_MAX) {
+            return np_error_set(error, NETPOOL_INVALID, "too many modules and labels");
+        }
+        argv[(*count)++] = option;
+        argv[(*count)++] = (char *)(uintptr_t)*values;
+    }
+    return NETPOOL_OK;
+}
+
 static netpool_status start_worker(struct cluster *cluster, const char *program, unsigned number,
                                    netpool_error *error)
 {
@@ -159,12 +173,12 @@ static netpool_status start_worker(struct cluster *cluster, const char *program,
     argv[count++] = slots;
     argv[count++] = "--name";
     argv[count++] = name;
-    for (const char *const *module = cluster->options.modules; *module != NULL; module++) {
-        if (count + 2 > CHILD_ARGUMENTS_MAX) {
-            return np_error_set(error, NETPOOL_INVALID, "too many modules");
-        }
-        argv[count++] = "--module";
-        argv[count++] = (char *)*module;
+    status = append_options(argv, &count, "--module", cluster->options.modules, error);
+    if (status == NETPOOL_OK) {
+        status = append_options(argv, &count, "--label", cluster->options.labels, error);
+    }
+    if (status != NETPOOL_OK) {
+        return status;
     }
     log_path(cluster, name, log, sizeof log);
     status = child_start(&cluster->children[cluster->count], shown, log, program, argv, error);

@@ -15,6 +15,7 @@ struct cluster_options {
     unsigned workers;
     unsigned slots;             /* of each */
     const char *const *modules; /* NULL-terminated */
+    const char *const *labels;  /* of each worker; NULL-terminated */
 };
 
 struct cluster {

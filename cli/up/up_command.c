@@ -230,13 +230,10 @@ static int up_and_down(const struct settings *settings)
 }
 
 static const struct option options[] = {
-    {"dir", required_argument, NULL, 'd'},
-    {"port", required_argument, NULL, 'p'},
-    {"workers", required_argument, NULL, 'w'},
-    {"slots", required_argument, NULL, 's'},
-    {"module", required_argument, NULL, 'm'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    {"dir", required_argument, NULL, 'd'},     {"port", required_argument, NULL, 'p'},
+    {"workers", required_argument, NULL, 'w'}, {"slots", required_argument, NULL, 's'},
+    {"module", required_argument, NULL, 'm'},  {"label", required_argument, NULL, 'l'},
+    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
 };
 
 /* The cores shared out, one at least. */
@@ -247,15 +244,18 @@ static unsigned default_slots(unsigned workers)
     return share < NP_SLOTS_MAX ? (unsigned)share : NP_SLOTS_MAX;
 }
 
-static int parse(struct settings *settings, const char **modules, int argc, char **argv, bool *help)
+/* `modules` and `labels` have room for argc + 1. */
+static int parse(struct settings *settings, const char **modules, const char **labels, int argc, char **argv,
+                 bool *help)
 {
     uint64_t workers = 1;
     uint64_t slots = 0;
     size_t module_count = 0;
+    size_t label_count = 0;
     int option;
     bool valid = true;
     optind = 1;
-    while (valid && (option = next_option(argc, argv, "+d:p:w:s:m:h", options)) != -1) {
+    while (valid && (option = next_option(argc, argv, "+d:p:w:s:m:l:h", options)) != -1) {
         switch (option) {
         case 'd':
             settings->directory = optarg;
@@ -271,6 +271,9 @@ static int parse(struct settings *settings, const char **modules, int argc, char
             break;
         case 'm':
             modules[module_count++] = optarg;
+            break;
+        case 'l':
+            labels[label_count++] = optarg;
             break;
         case 'h':
             *help = true;
@@ -290,6 +293,7 @@ static int parse(struct settings *settings, const char **modules, int argc, char
     }
     settings->command = optind < argc ? argv + optind : NULL;
     settings->cluster.modules = modules;
+    settings->cluster.labels = labels;
     settings->cluster.workers = (unsigned)workers;
     settings->cluster.slots = slots > 0 ? (unsigned)slots : default_slots((unsigned)workers);
     return CLI_DONE;
@@ -299,14 +303,16 @@ int up_command(int argc, char **argv)
 {
     struct settings settings = {0};
     const char **modules = calloc((size_t)argc + 1, sizeof *modules);
+    const char **labels = calloc((size_t)argc + 1, sizeof *labels);
     char state[STATE_PATH_MAX];
     netpool_error error = {0};
     bool help = false;
-    if (modules == NULL) {
+    int exit_code = CLI_POOL;
+    if (modules == NULL || labels == NULL) {
         complain("out of memory");
-        return CLI_POOL;
+    } else {
+        exit_code = parse(&settings, modules, labels, argc, argv, &help);
     }
-    int exit_code = parse(&settings, modules, argc, argv, &help);
     if (help) {
         exit_code = help_print(help_up);
     } else if (exit_code == CLI_DONE) {
@@ -319,6 +325,7 @@ int up_command(int argc, char **argv)
             exit_code = status == NETPOOL_INVALID ? CLI_USAGE : CLI_POOL;
         }
     }
+    free(labels);
     free(modules);
     return exit_code;
 }

@@ -33,6 +33,9 @@ netpool_cli_tests(test_cli_map.py TIMEOUT 120 TESTS
   cli_map_dies_silently_of_a_reader_that_leaves
   cli_map_ctrl_c_takes_the_pool_down
   cli_map_full_disk_is_said_once
+  cli_map_a25_profile_says_where_the_time_went_and_what_to_do
+  cli_map_a16_a17_labels_attempts_deadlines_and_priorities_reach_the_tasks
+  cli_map_a24_progress_counts_the_parts_of_running_tasks
   cli_map_draws_progress_on_a_terminal_only)
 netpool_cli_tests(test_cli_pool.py TIMEOUT 120 TESTS
   cli_help_of_every_verb_is_complete
@@ -47,6 +50,7 @@ netpool_cli_tests(test_cli_pool.py TIMEOUT 120 TESTS
   cli_broker_gives_no_socket_the_number_of_a_closed_standard_stream
   cli_ca_says_what_an_option_takes
   cli_status_shows_workers_and_counts
+  cli_status_why_names_the_label_that_no_worker_has
   cli_status_b25_refusal_names_the_reason)
 netpool_cli_tests(test_cli_primes.py TIMEOUT 120 TESTS
   primes_on_local_are_those_of_factor

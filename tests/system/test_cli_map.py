@@ -157,6 +157,9 @@ def cli_map_wrong_usage_is_one_clear_line_and_status_2(build):
         rb"option '--procs' needs a value": ["map", "--procs"],
         rb"'0' is not a number": ["map", "--procs", "0", "f"],
         rb"'-3' is not a number": ["map", "--chunk=-3", "f"],
+        rb"--priority 'high' is not a number": ["map", "--priority", "high", "f"],
+        rb"--max-attempts '65' is not a number from 1 to 64": ["map", "--max-attempts", "65", "f"],
+        rb"--timeout-ms '0' is not a number": ["map", "--timeout-ms", "0", "f"],
         rb"--procs 2 means": ["map", "--procs", "2", "--url", "local:3", "f"],
         rb"'nowhere'": ["map", *module, "--url", "nowhere", "f"],
         rb"tls://": ["map", *module, "--url", "tls://", "f"],
@@ -252,6 +255,34 @@ def cli_map_full_disk_is_said_once(build):
                  k.one_line(rb"writing the results: No space left"))
 
 
+def cli_map_a25_profile_says_where_the_time_went_and_what_to_do(build):
+    with k.Commands(build) as commands:
+        done = k.expect(commands.map("--profile", "--procs", "2", "factorize", stdin=lines(5000)), 0,
+                        k.factor(lines(5000)), None)
+        said = done.stderr.decode()
+        assert re.search(r"^profile: 5000 tasks \(0 failed\) in [\d.]+ m?s on [12] executors?$", said, re.M), said
+        shares = [float(share) for share in re.findall(r"^ +(?:serialization|transfer|queue|compute) .* ([\d.]+) %$", said, re.M)]
+        assert len(shares) == 4 and abs(sum(shares) - 100) < 0.5, said
+        assert re.search(r"^ +lines a task +1\b", said, re.M), said
+        assert said.rstrip().endswith("."), said
+        assert b"profile" not in k.expect(commands.map("factorize", stdin=b"12\n"), 0).stderr
+        few = k.expect(commands.map("--profile", "factorize", stdin=b""), 0, b"", None)
+        assert few.stderr.startswith(b"profile: 0 tasks"), few.stderr
+
+
+def cli_map_a16_a17_labels_attempts_deadlines_and_priorities_reach_the_tasks(build):
+    with k.Commands(build) as commands:
+        crash = ("map", "--module", commands.module("cli"), "--priority", "-2", "--max-attempts", "2", "end_executor")
+        done = k.expect(commands.command(*crash, stdin=b"3\n"), 1, b"", None)
+        assert re.search(rb"netpool: line 1: end_executor: (POISON|CRASHED): ", done.stderr), done.stderr
+        slow = ("map", "--module", commands.module("cli"), "--timeout-ms", "100", "never_ends")
+        done = k.expect(commands.command(*slow, stdin=b"x\n"), 1, b"", None)
+        assert re.search(rb"netpool: line 1: never_ends: DEADLINE: ", done.stderr), done.stderr
+        k.expect(commands.map("--labels", "two words", "factorize", stdin=b"1\n"), 2, b"", k.one_line(rb"labels.*two words"))
+        local = k.expect(commands.map("--labels", "", "factorize", stdin=b"12\n"), 0)
+        assert local.stdout == b"12: 2 2 3\n"
+
+
 def read_terminal(master):
     text = b""
     while True:
@@ -281,6 +312,39 @@ def cli_map_draws_progress_on_a_terminal_only(build):
         assert b"1 failed" in text and b"netpool: line 1: factorize: FAILED" in text, text[-300:]
         assert text.rstrip().endswith(b"\x1b[K"), "the bar is not taken off the screen at the end"
         assert all(len(line) < 105 for line in text.split(b"\r")), "a line of the bar is wider than the terminal"
+
+
+def cli_map_a13_crash_is_told_with_its_stack(build):
+    with k.Commands(build) as commands:
+        done = commands.map("--module", os.path.join(build, "tests", "cli.so"), "crash", stdin=b"1\n")
+        assert done.returncode == 1, done
+        assert re.search(rb"^netpool: line 1: crash: (POISON|CRASHED): [^\n]*\n(    [^\n]+\n)*    crash at cli.c:[0-9]+\n",
+                         done.stderr, re.M), done.stderr
+
+
+def cli_map_a24_progress_counts_the_parts_of_running_tasks(build):
+    with k.Commands(build) as commands:
+        fifo = os.path.join(commands.directory, "fifo")
+        numbers = os.path.join(commands.directory, "lines")
+        os.mkfifo(fifo)
+        with open(numbers, "w", encoding="utf-8") as file:
+            file.write(fifo + "\n")
+        writer = os.open(fifo, os.O_RDWR)
+        master, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        with open(os.path.join(commands.directory, "out"), "wb") as out:
+            process = commands.popen("map", "--module", commands.module("cli"), "half_done", numbers,
+                                     stdin=subprocess.DEVNULL, stdout=out, stderr=terminal)
+        os.close(terminal)
+        text = b""
+        while b"] " not in text or b" 50 %" not in text:
+            got = os.read(master, 4096)  # until the time limit of the test
+            assert got
+            text += got
+        os.write(writer, b"!")
+        read_terminal(master)
+        assert process.wait(60) == 0
+        os.close(writer)
 
 
 TESTS = [value for name, value in list(globals().items()) if name.startswith("cli_")]

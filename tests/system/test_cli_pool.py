@@ -180,10 +180,41 @@ def cli_status_shows_workers_and_counts(build):
         assert all(row["state"] == "ready" and row["slots"] == 3 and row["held"] == 0 for row in status["workers"])
         table = k.expect(commands.command("status", env=environment), 0).stdout.decode()
         assert "2 done, 1 failed" in table and "worker-1" in table and "worker-2" in table, table
+        why = k.expect(commands.command("status", "--why", env=environment), 0).stdout
+        assert why == b"no task waits for a worker that is not there\n", why
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         k.expect(commands.command("status"), 2, b"", k.one_line(rb"NETPOOL_URL"))
         k.expect(commands.command("status", "--url", "local"), 2, b"", k.one_line(rb"lives inside"))
+
+
+def cli_status_why_names_the_label_that_no_worker_has(build):
+    with k.Commands(build) as commands:
+        process, environment = start_up(commands, "--label", "gpu=1", "--label", "disk=fast")
+        status = json.loads(k.expect(commands.command("status", "--json", env=environment), 0).stdout)
+        assert status["workers"][0]["labels"] == ["disk=fast", "gpu=1"], status
+        assert status["waiting"] == [], status
+        table = k.expect(commands.command("status", env=environment), 0).stdout.decode()
+        assert "LABELS" in table and "disk=fast,gpu=1" in table and "waiting" not in table, table
+        k.expect(commands.command("map", "--labels", "gpu", "factorize", stdin=b"12\n", env=environment), 0, b"12: 2 2 3\n")
+        waiting = commands.popen("map", "--labels", "gpu=2", "factorize", stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, env=environment)
+        waiting.stdin.write(b"12\n")
+        waiting.stdin.flush()
+
+        def why():
+            return k.expect(commands.command("status", "--why", env=environment), 0).stdout.decode()
+
+        c.until(lambda: "gpu=2" in why(), 20, "the status says what waits for gpu=2")
+        assert re.search(r"factorize.*gpu=2", why()), why()
+        table = k.expect(commands.command("status", env=environment), 0).stdout.decode()
+        assert "see netpool status --why" in table, table
+        status = json.loads(k.expect(commands.command("status", "--json", env=environment), 0).stdout)
+        assert len(status["waiting"]) == 1 and "gpu=2" in status["waiting"][0], status
+        waiting.send_signal(signal.SIGTERM)
+        assert waiting.wait(20) == -signal.SIGTERM
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 def cli_ca_says_what_an_option_takes(build):

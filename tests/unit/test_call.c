@@ -63,6 +63,35 @@ static netpool_status long_words(netpool_call *call, netpool_bytes input)
     return netpool_fail(call, "%5000d", 1);
 }
 
+/* What its executor shows while a function runs. */
+static struct {
+    struct call_state *state;
+    uint64_t done;
+    uint64_t total;
+} shown;
+
+static netpool_status half_way(netpool_call *call, netpool_bytes input)
+{
+    netpool_progress(call, 5, 10);
+    shown.done = atomic_load(&shown.state->done);
+    shown.total = atomic_load(&shown.state->total);
+    return netpool_return(call, input.data, input.size);
+}
+
+static void a24_progress_of_an_item_is_part_of_its_blocks(void **state)
+{
+    (void)state;
+    struct outcome outcome = {0};
+    shown.state = &outcome.state;
+    run(&outcome, half_way, "abcdefgh", 8, 2, 2);
+    assert_int_equal(shown.done, 35); /* the last of four items, each of 10, has done 5 */
+    assert_int_equal(shown.total, 40);
+    run(&outcome, half_way, "abcdefgh", 8, 0, 0);
+    assert_int_equal(shown.done, 5);
+    assert_int_equal(shown.total, 10);
+    np_buffer_fini(&outcome.result);
+}
+
 static void last_result_counts_and_none_is_empty(void **state)
 {
     (void)state;
@@ -230,6 +259,7 @@ int main(void)
         cmocka_unit_test(failures_are_failures_whatever_the_function_calls_them),
         cmocka_unit_test(result_may_turn_out_smaller_than_its_room),
         cmocka_unit_test(blocks_give_one_result_an_item),
+        cmocka_unit_test(a24_progress_of_an_item_is_part_of_its_blocks),
         cmocka_unit_test(failed_item_of_a_block_is_named),
         cmocka_unit_test(cancelled_block_stops_between_items),
         cmocka_unit_test(item_of_a_block_costs_little_more_than_the_function),

@@ -32,15 +32,17 @@ static void release_at(uint64_t done, uint64_t count, void *context)
     release->calls++;
 }
 
-enum { WAITING = 8, WAITING_AT = 4 };
+enum { WAITING = 8 };
 
-static void start_waiting(struct wait_half_way orders[WAITING], struct release *release, char directory[32])
+/* Item `at` waits. */
+static void start_waiting(struct wait_half_way orders[WAITING], uint64_t at, struct release *release,
+                          char directory[32])
 {
     (void)strcpy(directory, "/tmp/netpool-test-XXXXXX");
     assert_non_null(mkdtemp(directory));
     memset(orders, 0, WAITING * sizeof orders[0]);
     for (size_t i = 0; i < WAITING; i++) {
-        orders[i].at = WAITING_AT;
+        orders[i].at = at;
         (void)snprintf(orders[i].fifo, sizeof orders[i].fifo, "%s/fifo", directory);
     }
     assert_int_equal(mkfifo(orders[0].fifo, 0600), 0);
@@ -65,8 +67,8 @@ static void a24_map_tells_of_the_parts_of_running_tasks(void **state)
     struct release release;
     char directory[32];
     netpool_error error;
-    start_waiting(in, &release, directory);
-    release.at = WAITING_AT; /* of one block, which is not done: nothing but its progress says so */
+    start_waiting(in, 6, &release, directory);
+    release.at = 6; /* of one block, which is not done: nothing but its progress says so */
     netpool_map_options options = {.chunk = WAITING, .progress = release_at, .progress_context = &release};
     if (netpool_map(pool, "wait_half_way", in, WAITING, sizeof in[0], out, sizeof out[0], &options, &error) !=
         NETPOOL_OK) {
@@ -84,8 +86,8 @@ static void a24_reduction_tells_of_the_parts_of_running_leaves(void **state)
     struct release release;
     char directory[32];
     netpool_error error;
-    start_waiting(in, &release, directory);
-    release.at = WAITING_AT + 2; /* a leaf of four, and a half of the other one */
+    start_waiting(in, 4, &release, directory);
+    release.at = 4 + 2; /* a leaf of four, and a half of the other one */
     netpool_reduce_options options = {
         .leaf = "wait_half_way", .chunk = 4, .progress = release_at, .progress_context = &release};
     if (netpool_reduce(pool, "add_numbers", in, WAITING, sizeof in[0], &out, sizeof out, &options, &error) !=
@@ -107,8 +109,7 @@ static void a24_stream_tells_of_the_parts_of_running_tasks(void **state)
     netpool_result result;
     uint64_t finished;
     double running = 0;
-    start_waiting(orders, &release, directory);
-    orders[0].at = 0; /* outside of a map that is every item */
+    start_waiting(orders, 0, &release, directory); /* outside of a map every item is 0 */
     assert_int_equal(netpool_stream_open(pool, "wait_half_way", NULL, &stream), NETPOOL_OK);
     netpool_stream_get_progress(stream, &finished, &running);
     assert_true(finished == 0 && running == 0);
