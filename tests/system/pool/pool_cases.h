@@ -56,6 +56,12 @@ extern const struct CMUnitTest control_cases[];
 extern const size_t control_case_count;
 extern const struct CMUnitTest executor_cases[];
 extern const size_t executor_case_count;
+extern const struct CMUnitTest callback_cases[];
+extern const size_t callback_case_count;
+extern const struct CMUnitTest set_cases[];
+extern const size_t set_case_count;
+extern const struct CMUnitTest profile_cases[];
+extern const size_t profile_case_count;
 extern const struct CMUnitTest schedule_cases[];
 extern const size_t schedule_case_count;
 

@@ -80,11 +80,14 @@ int main(int argc, char **argv)
                   {crash_cases, crash_case_count},
                   {stream_cases, stream_case_count},
                   {life_cases, life_case_count},
+                  {callback_cases, callback_case_count},
+                  {set_cases, set_case_count},
+                  {profile_cases, profile_case_count},
                   {control_cases, control_case_count},
                   {executor_cases, executor_case_count},
                   {schedule_cases, schedule_case_count}};
     size_t total = 0;
-    struct CMUnitTest tests[128];
+    struct CMUnitTest tests[256];
     for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {
         for (size_t i = 0; i < groups[g].count; i++) {
             tests[total] = groups[g].cases[i];
