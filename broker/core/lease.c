@@ -19,6 +19,7 @@ void lease_assign(struct core *core, struct task *task, struct worker *worker, i
         task->extra->last_loss = UINT32_MAX;
     }
     worker->is_barren = false;
+    task->is_adopted = false;
     task_move(core, task, TASK_ASSIGN, TASK_LEASED, worker);
     if (worker->unsent == NULL) {
         worker->unsent = task;
@@ -224,10 +225,36 @@ static bool take_failure(struct core *core, struct task *task, const struct row 
     return true;
 }
 
+static void lose(struct core *core, struct task *task, const char *why)
+{
+    record_attempt(core, task, NETPOOL_LOST, task->worker->origin, 0, NULL, why);
+    if (may_run_again(task)) {
+        task_retry(core, task, TASK_LOST);
+        lease_review(core, task);
+    } else {
+        task_finish(core, task, TASK_LOST, NETPOOL_LOST);
+    }
+}
+
+/* A worker answers a withdrawal that it was sent before its task was adopted: nobody wants that of the task as it is
+ * now. */
+static bool is_outdated_cancel(const struct task *task, netpool_status status)
+{
+    return status == NETPOOL_CANCELLED && task->state == TASK_LEASED && task->is_adopted && !task->is_unwanted;
+}
+
 static bool take_row(struct core *core, struct worker *worker, struct task *task, const struct row *row)
 {
     task->queue_ns += row->wait_ns < UINT64_MAX - task->queue_ns ? row->wait_ns : UINT64_MAX - task->queue_ns;
     bool is_crash = row->status == NETPOOL_CRASHED || row->status == NETPOOL_OUT_OF_MEMORY;
+    if (is_outdated_cancel(task, row->status)) {
+        if (task->kind == NULL) {
+            drop_unclaimed(core, task, TASK_RESULT);
+        } else {
+            lose(core, task, "withdrawn before it was taken over");
+        }
+        return true;
+    }
     if (is_to_be_retried(task, row->status)) {
         return take_failure(core, task, row);
     }
@@ -400,17 +427,6 @@ void lease_cancel(struct core *core, struct task *task, enum task_event event)
         break;
     default:
         assert(false && "cancel and expiry have a rule in every state they can meet");
-    }
-}
-
-static void lose(struct core *core, struct task *task, const char *why)
-{
-    record_attempt(core, task, NETPOOL_LOST, task->worker->origin, 0, NULL, why);
-    if (may_run_again(task)) {
-        task_retry(core, task, TASK_LOST);
-        lease_review(core, task);
-    } else {
-        task_finish(core, task, TASK_LOST, NETPOOL_LOST);
     }
 }
 

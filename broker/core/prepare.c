@@ -6,9 +6,12 @@
 #include "broker/core/state.h"
 #include "common/text.h"
 
+/* As in core.worker_ids: no two connected workers share it. */
 static uint64_t key_of(const struct worker *worker)
 {
-    return (uintptr_t)worker;
+    uint64_t key;
+    memcpy(&key, worker->id, sizeof key);
+    return key;
 }
 
 size_t prepare_bytes(const struct session *session)

@@ -34,6 +34,7 @@ static bool adopt(struct core *core, struct worker *worker, struct task *task, u
         record_forget_loss(core, task);
     }
     task->attempt = (uint8_t)attempt;
+    task->is_adopted = true;
     task_move(core, task, TASK_HOLD, TASK_LEASED, worker);
     core->stats.adopted++;
     if (task->is_unwanted) {
@@ -58,6 +59,7 @@ static bool keep_unclaimed(struct core *core, struct worker *worker, struct sess
     }
     extra->held_epoch = epoch;
     task->attempt = (uint8_t)attempt;
+    task->is_adopted = true;
     session->held++;
     session->unclaimed_tasks++;
     core->held++;

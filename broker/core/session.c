@@ -36,6 +36,7 @@ struct session *session_new(struct core *core, const uint8_t *id)
     session->tasks.seed = core->config.hash_seed;
     session->queue_table.seed = core->config.hash_seed;
     session->lanes.seed = core->config.hash_seed;
+    session->briefed.seed = core->config.hash_seed;
     session->next = np_table_find(&core->sessions, key_of(id));
     if (np_table_put(&core->sessions, key_of(id), session) != NETPOOL_OK) {
         free(session);

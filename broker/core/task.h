@@ -1,5 +1,6 @@
 /*
- * A task, and the one function that changes its state. The table of task_rules.c is the one printed in proto/PROTOCOL.md.
+ * A task, and the one function that changes its state. The table of task_rules.c is the one printed in
+ * proto/PROTOCOL.md.
  */
 #ifndef CORE_TASK_H
 #define CORE_TASK_H
@@ -100,6 +101,7 @@ struct task {
     bool is_expired : 1;      /* cancelling because of its expiry */
     bool is_sent : 1;         /* finished: in session.sent */
     bool is_waiting : 1;      /* queued: for its lane, or for the time of its next attempt */
+    bool is_adopted : 1;      /* leased, cancelling: its worker has reported it held */
     bool is_unwanted : 1;     /* marked: to be finished instead of queued again */
     uint8_t inlined[];
 };

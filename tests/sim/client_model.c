@@ -17,6 +17,7 @@ struct model_task {
     bool was_sent;
     bool may_be_had;   /* by an earlier broker */
     bool is_cancelled; /* asked for */
+    uint64_t prepared; /* version of the preparation that it was submitted under */
     uint8_t status;
     uint16_t executions;
     uint64_t overtaken;  /* epoch of the broker that started a later task of its lane; 0: none */
@@ -41,6 +42,8 @@ struct client_model {
     uint64_t credit_tasks, credit_bytes;
     uint64_t acks[OUTSTANDING_MAX * 2];
     size_t ack_count;
+    uint64_t preparation; /* its version; 0: none */
+    bool is_ill;
     uint64_t wake; /* generation of the next act */
 };
 
@@ -72,10 +75,27 @@ static void send_acks(struct world *world, struct client_model *client)
     client->ack_count = 0;
 }
 
+static void send_preparation(struct world *world, struct client_model *client)
+{
+    if (client->preparation == 0) {
+        return;
+    }
+    uint8_t input[PREPARATION_SIZE];
+    memcpy(input, client->session, NP_SESSION_SIZE);
+    memcpy(input + NP_SESSION_SIZE, &client->preparation, sizeof client->preparation);
+    Np__Prepare prepare = NP__PREPARE__INIT;
+    prepare.initializer = (char *)"prepare";
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_PREPARE;
+    envelope.prepare = &prepare;
+    link_send(world, &client->link, &envelope, input, sizeof input);
+}
+
 static void send_cancel(struct world *world, struct client_model *client, uint64_t seq)
 {
     client->tasks[seq].is_cancelled = true;
     Np__Cancel cancel = NP__CANCEL__INIT;
+    cancel.unstarted_only = world_chance(world, 2);
     cancel.n_seqs = 1;
     cancel.seqs = &seq;
     Np__Envelope envelope = NP__ENVELOPE__INIT;
@@ -144,6 +164,7 @@ static bool send_batch(struct world *world, struct client_model *client)
     submit.resumed = client->tasks[seqs[0]].may_be_had;
     for (size_t i = 0; i < count; i++) {
         client->tasks[seqs[i]].was_sent = true;
+        client->tasks[seqs[i]].prepared = client->preparation;
     }
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_SUBMIT;
@@ -163,6 +184,10 @@ static void act(struct world *world, void *who)
             client->last_seq++;
             client->open_count++;
         }
+    }
+    if (client->preparation > 0 && world_chance(world, 500)) {
+        client->preparation++;
+        send_preparation(world, client);
     }
     if (world_chance(world, 3) || world->is_calm) {
         send_acks(world, client);
@@ -202,6 +227,7 @@ static void on_welcome(struct world *world, struct client_model *client, const N
             client->tasks[seq].overtaken = 0; /* what has ended without our knowing runs again */
         }
     }
+    send_preparation(world, client);
     wake(world, client, 0);
 }
 
@@ -236,6 +262,11 @@ static void check_failure(struct world *world, struct client_model *client, uint
         break;
     case NETPOOL_CANCELLED:
         WORLD_EXPECT(world, client->tasks[seq].is_cancelled);
+        WORLD_EXPECT(world, attempt > 0 || client->tasks[seq].may_be_had || client->tasks[seq].executions == 0);
+        WORLD_EXPECT(world, attempt > 0 || !failure->started);
+        break;
+    case NETPOOL_NOT_INITIALIZED:
+        WORLD_EXPECT(world, client->is_ill && strcmp(failure->message, ILL_MESSAGE) == 0);
         break;
     case NETPOOL_DEADLINE:
         WORLD_EXPECT(world,
@@ -266,7 +297,8 @@ static void take_result(struct world *world, struct client_model *client, uint64
         uint32_t right_size = result_of(task_id(key_of(client), seq), right, sizeof right);
         WORLD_EXPECT(world, size == right_size && memcmp(right, data, size) == 0);
         enum task_nature nature = nature_of(task_id(key_of(client), seq));
-        WORLD_EXPECT(world, nature != NATURE_FAILS && (nature != NATURE_FAILS_ONCE || attempt > 1));
+        WORLD_EXPECT(world,
+                     !client->is_ill && nature != NATURE_FAILS && (nature != NATURE_FAILS_ONCE || attempt > 1));
     } else {
         check_failure(world, client, seq, status, attempt, failure);
     }
@@ -301,6 +333,16 @@ static void on_results(struct world *world, struct client_model *client, const N
     }
 }
 
+static void on_progress(struct world *world, struct client_model *client, const Np__Progress *progress)
+{
+    for (size_t i = 0; i < progress->n_seqs; i++) {
+        uint64_t seq = progress->seqs[i];
+        WORLD_EXPECT(world, seq >= 1 && seq <= client->last_seq && progress->done[i] == seq);
+        WORLD_EXPECT(world, progress->total[i] == progress_of(client->session, seq));
+        world->progressed++;
+    }
+}
+
 static void received(struct world *world, void *model, const Np__Envelope *envelope, const uint8_t *body,
                      size_t body_size)
 {
@@ -319,6 +361,10 @@ static void received(struct world *world, void *model, const Np__Envelope *envel
     case NP__ENVELOPE__KIND_RESULTS:
         WORLD_EXPECT(world, client->is_welcomed);
         on_results(world, client, envelope->results, body);
+        break;
+    case NP__ENVELOPE__KIND_PROGRESS:
+        WORLD_EXPECT(world, client->is_welcomed);
+        on_progress(world, client, envelope->progress);
         break;
     default:
         world_fail(world, "a client was sent %s", np_message_kind_name(envelope->kind_case));
@@ -366,6 +412,9 @@ static void begin(struct world *world, struct client_model *client)
     client->was_welcomed = client->is_welcomed = false;
     client->last_seq = client->cursor = client->first_open = client->open_count = 0;
     client->ack_count = 0;
+    uint64_t bits = task_id(key_of(client), UINT64_C(1) << 43);
+    client->preparation = bits % 2 == 0 ? 1 : 0;
+    client->is_ill = bits % 16 == 0;
 }
 
 struct client_model *client_model_new(struct world *world, unsigned index)
@@ -475,4 +524,22 @@ bool client_model_wish(const struct world *world, const uint8_t *session, uint64
                          .label = options.label,
                          .slots = options.slots};
     return true;
+}
+
+bool client_model_preparation(const struct world *world, const uint8_t *session, uint64_t seq,
+                              struct wish_to_prepare *out)
+{
+    const struct client_model *client = find_client(world, session);
+    if (client == NULL) {
+        return false;
+    }
+    *out = (struct wish_to_prepare){.version = client->tasks[seq].prepared, .is_ill = client->is_ill};
+    return true;
+}
+
+uint64_t progress_of(const uint8_t *session, uint64_t seq)
+{
+    uint64_t key;
+    memcpy(&key, session, sizeof key);
+    return world_hash(key, seq);
 }

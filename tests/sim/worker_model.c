@@ -9,7 +9,7 @@
 #include "tests/sim/task_model.h"
 #include "tests/sim/world.h"
 
-enum { SLOTS_MAX = 4, SENT_KEPT = 64 };
+enum { SLOTS_MAX = 4, SENT_KEPT = 64, PREPARED_MAX = 64 };
 #define WINDOW_BYTES (1 << 18)
 
 struct job {
@@ -36,6 +36,12 @@ struct sent_row {
     uint32_t attempt;
 };
 
+/* A session that it was told to prepare for on this link. */
+struct prepared {
+    uint8_t session[NP_SESSION_SIZE];
+    uint64_t version;
+};
+
 struct worker_model {
     struct sim_link link;
     unsigned index;
@@ -56,6 +62,8 @@ struct worker_model {
     bool wake_due;
     struct sent_row sent[SENT_KEPT];
     size_t sent_count;
+    struct prepared prepared[PREPARED_MAX];
+    size_t prepared_count;
 };
 
 static const uint64_t longest_ns[WORLD_FUNCTIONS] = {20000, 3000000, 200000000, 1000000, 1};
@@ -110,6 +118,8 @@ struct ending {
 
 static uint64_t job_generation; /* numbers jobs' endings; the simulation is one thread */
 
+static bool is_ill(const struct world *world, const struct job *job);
+
 static void end_job(struct world *world, void *who)
 {
     struct ending ending = *(struct ending *)who;
@@ -127,6 +137,8 @@ static void end_job(struct world *world, void *who)
     enum task_nature nature = nature_of(job->task);
     if (job->is_cancelled) {
         job->status = NETPOOL_CANCELLED;
+    } else if (is_ill(world, job)) {
+        job->status = NETPOOL_NOT_INITIALIZED;
     } else if (nature == NATURE_CRASHES || (nature == NATURE_CRASHES_ONCE && job->attempt == 1)) {
         job->status = NETPOOL_CRASHED;
     } else if (nature == NATURE_FAILS || (nature == NATURE_FAILS_ONCE && job->attempt == 1)) {
@@ -159,6 +171,12 @@ static bool is_leased(const struct worker_model *worker, const struct job *job)
            worker->link.generation == job->link && !job->is_cancelled;
 }
 
+static bool is_ill(const struct world *world, const struct job *job)
+{
+    struct wish_to_prepare wish;
+    return client_model_preparation(world, job->session, job->seq, &wish) && wish.is_ill;
+}
+
 static void start_more(struct world *world, struct worker_model *worker)
 {
     while (worker->running_count < worker->slots && !np_list_is_empty(&worker->waiting)) {
@@ -166,7 +184,9 @@ static void start_more(struct world *world, struct worker_model *worker)
         np_list_remove(&job->node);
         np_list_push_back(&worker->running, &job->node);
         worker->running_count++;
-        client_model_executed(world, job->session, job->seq, is_leased(worker, job) ? job->epoch : 0);
+        if (!is_ill(world, job)) {
+            client_model_executed(world, job->session, job->seq, is_leased(worker, job) ? job->epoch : 0);
+        }
         job->compute_ns = 500 + world_below(world, longest_ns[job->function]);
         end_at(world, job, world->now + (int64_t)job->compute_ns);
     }
@@ -203,7 +223,8 @@ static void send_rows(struct world *world, struct worker_model *worker)
         if (job->status != NETPOOL_OK) {
             np__failure__init(&failures[failure_count]);
             failures[failure_count].index = (uint32_t)count;
-            failures[failure_count].message = (char *)"it went wrong";
+            failures[failure_count].message =
+                (char *)(job->status == NETPOOL_NOT_INITIALIZED ? ILL_MESSAGE : "it went wrong");
             pointers[failure_count] = &failures[failure_count];
             failure_count++;
         }
@@ -234,6 +255,25 @@ static void send_rows(struct world *world, struct worker_model *worker)
     link_send(world, &worker->link, &envelope, body, body_size);
 }
 
+/* How far the first running job is; now and then as if it were another broker's. */
+static void send_progress(struct world *world, struct worker_model *worker)
+{
+    struct job *job = job_of(worker->running.next);
+    bool is_forged = world_chance(world, 4);
+    uint64_t total = is_forged ? 1 : progress_of(job->session, job->seq);
+    Np__Progress progress = NP__PROGRESS__INIT;
+    progress.session.data = job->session;
+    progress.session.len = NP_SESSION_SIZE;
+    progress.epoch = job->epoch + (is_forged ? 1000 : 0);
+    progress.n_seqs = progress.n_done = progress.n_total = 1;
+    progress.seqs = progress.done = &job->seq;
+    progress.total = &total;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_PROGRESS;
+    envelope.progress = &progress;
+    link_send(world, &worker->link, &envelope, NULL, 0);
+}
+
 static void restart(struct world *world, void *who);
 
 static void act(struct world *world, void *who)
@@ -242,6 +282,9 @@ static void act(struct world *world, void *who)
     worker->wake_due = false;
     if (!worker->is_welcomed) {
         return;
+    }
+    if (!np_list_is_empty(&worker->running) && world_chance(world, 8)) {
+        send_progress(world, worker);
     }
     while (!np_list_is_empty(&worker->done)) {
         uint32_t next =
@@ -316,8 +359,10 @@ static void on_withdraw(struct world *world, struct worker_model *worker, const 
         return;
     }
     struct np_list *lists[] = {&worker->waiting, &worker->running};
+    /* What has started goes on where that is wanted. */
+    size_t lists_searched = withdraw->unstarted_only ? 1 : 2;
     for (size_t i = 0; i < withdraw->n_seqs; i++) {
-        for (size_t k = 0; k < 2; k++) {
+        for (size_t k = 0; k < lists_searched; k++) {
             NP_LIST_EACH(node, lists[k]) {
                 struct job *job = job_of(node);
                 if (job->seq == withdraw->seqs[i] && !job->is_cancelled &&
@@ -369,7 +414,53 @@ static void check_slots(struct world *world, const struct worker_model *worker)
     world->wide += is_wide;
 }
 
-static void check_assignment(struct world *world, const struct worker_model *worker, const struct job *job)
+static struct prepared *find_prepared(struct worker_model *worker, const uint8_t *session)
+{
+    for (size_t i = 0; i < worker->prepared_count; i++) {
+        if (memcmp(worker->prepared[i].session, session, NP_SESSION_SIZE) == 0) {
+            return &worker->prepared[i];
+        }
+    }
+    return NULL;
+}
+
+static void on_prepare(struct world *world, struct worker_model *worker, const Np__Prepare *prepare,
+                       const uint8_t *body, size_t body_size)
+{
+    struct prepared *known = find_prepared(worker, prepare->session.data);
+    if (prepare->initializer[0] == '\0') {
+        WORLD_EXPECT(world, known != NULL && body_size == 0); /* nothing else can be forgotten */
+        *known = worker->prepared[--worker->prepared_count];
+        return;
+    }
+    WORLD_EXPECT(world, body_size == PREPARATION_SIZE);
+    WORLD_EXPECT(world, memcmp(body, prepare->session.data, NP_SESSION_SIZE) == 0);
+    uint64_t version;
+    memcpy(&version, body + NP_SESSION_SIZE, sizeof version);
+    if (known == NULL) {
+        WORLD_EXPECT(world, worker->prepared_count < PREPARED_MAX);
+        known = &worker->prepared[worker->prepared_count++];
+        memcpy(known->session, prepare->session.data, NP_SESSION_SIZE);
+    } else {
+        WORLD_EXPECT(world, known->version < version); /* the same is not said twice */
+    }
+    known->version = version;
+}
+
+/* It has been told what the task was submitted under, or something newer. */
+static void check_prepared(struct world *world, struct worker_model *worker, const struct job *job)
+{
+    struct wish_to_prepare wish;
+    if (!client_model_preparation(world, job->session, job->seq, &wish)) {
+        return;
+    }
+    const struct prepared *known = find_prepared(worker, job->session);
+    WORLD_EXPECT(world, (known != NULL) == (wish.version > 0));
+    WORLD_EXPECT(world, known == NULL || known->version >= wish.version);
+    world->prepared += known != NULL;
+}
+
+static void check_assignment(struct world *world, struct worker_model *worker, const struct job *job)
 {
     struct wish wish;
     if (!client_model_wish(world, job->session, job->seq, &wish)) {
@@ -382,6 +473,7 @@ static void check_assignment(struct world *world, const struct worker_model *wor
     if (wish.lane != 0) {
         check_lane(world, job, &wish);
     }
+    check_prepared(world, worker, job);
     check_slots(world, worker);
 }
 
@@ -462,13 +554,13 @@ static void received(struct world *world, void *model, const Np__Envelope *envel
                      size_t body_size)
 {
     struct worker_model *worker = model;
-    (void)body_size;
     switch ((int)envelope->kind_case) {
     case NP__ENVELOPE__KIND_WELCOME:
         worker->is_welcomed = true;
         worker->epoch = envelope->welcome->epoch;
         worker->credit_bytes = envelope->welcome->credit_bytes;
         worker->sent_bytes = 0;
+        worker->prepared_count = 0;
         send_held(world, worker);
         send_empty(world, worker, NP__ENVELOPE__KIND_READY);
         if (worker->is_draining) {
@@ -487,6 +579,9 @@ static void received(struct world *world, void *model, const Np__Envelope *envel
         break;
     case NP__ENVELOPE__KIND_WITHDRAW:
         on_withdraw(world, worker, envelope->withdraw);
+        break;
+    case NP__ENVELOPE__KIND_PREPARE:
+        on_prepare(world, worker, envelope->prepare, body, body_size);
         break;
     default:
         world_fail(world, "a worker was sent %s", np_message_kind_name(envelope->kind_case));

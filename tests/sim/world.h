@@ -69,7 +69,8 @@ struct world {
     struct worker_model *workers[WORLD_WORKERS];
     uint64_t restarts, breaks, crashes, drains, forgeries, completed, lost, poisoned, retransmitted;
     uint64_t late, refused, adopted, returned;
-    uint64_t in_lanes, labelled, wide; /* assignments that were checked */
+    uint64_t in_lanes, labelled, wide, prepared; /* assignments that were checked */
+    uint64_t progressed;                         /* values that came to clients */
 };
 
 /* Ends the program with the seed and the command that replays it. */
@@ -122,6 +123,19 @@ void worker_model_drain(struct world *world, struct worker_model *worker);
 /* It sends results that are not its own to send. */
 void worker_model_forge(struct world *world, struct worker_model *worker, struct worker_model *victim);
 struct sim_link *worker_model_link(struct worker_model *worker);
+
+/* What a client's session asks of executors. The version goes up with each change. */
+struct wish_to_prepare {
+    uint64_t version; /* 0: nothing */
+    bool is_ill;      /* its initializer fails */
+};
+#define PREPARATION_SIZE (NP_SESSION_SIZE + sizeof(uint64_t)) /* bytes of the input: session, version */
+#define ILL_MESSAGE "it is ill"
+/* Of the task's latest submission. False when nobody has that session any more. */
+bool client_model_preparation(const struct world *world, const uint8_t *session, uint64_t seq,
+                              struct wish_to_prepare *out);
+/* What a task of that session says of its progress: seq of this. */
+uint64_t progress_of(const uint8_t *session, uint64_t seq);
 
 /* One more execution of a task begins. `epoch`: of the broker whose lease it has; 0: it
  * may have lost that. */

@@ -186,6 +186,34 @@ static void tasks_of_resumed_sessions_are_not_judged_while_workers_may_come_back
     rig_free(rig);
 }
 
+static void b4_the_answer_to_a_withdrawal_of_an_earlier_broker_cancels_nothing(void **state)
+{
+    (void)state;
+    struct core_config config = {.recovery_ns = NP_NS_PER_S};
+    struct rig *rig = rig_new(&config);
+    uint64_t client = rig_client(rig, 1, true);
+    uint64_t worker = rig_joining_worker(rig, 2, 2, "f");
+    rig_held(rig, worker, 1, 3, 1, 1);
+    rig_held(rig, worker, 1, 3, 2, 1); /* is not submitted again before its result comes */
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 1, .resumed = true});
+    assert_int_equal(rig_task_of(rig, 1, 1)->state, TASK_LEASED);
+    for (uint64_t seq = 1; seq <= 2; seq++) {
+        rig_result(rig, worker,
+                   (struct rig_result){.session = 1, .epoch = 3, .seq = seq, .status = NETPOOL_CANCELLED});
+    }
+    assert_int_equal(rig_task_of(rig, 1, 1)->state, TASK_QUEUED);
+    assert_null(rig_task_of(rig, 1, 2));
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 2, .count = 1, .resumed = true});
+    rig_say(rig, worker, NP__ENVELOPE__KIND_READY);
+    rig_advance(rig, 1000);
+    rig_result(rig, worker, (struct rig_result){.session = 1, .seq = 1, .attempt = 2});
+    rig_result(rig, worker, (struct rig_result){.session = 1, .seq = 2});
+    rig_flush(rig);
+    assert_int_equal(rig_task_of(rig, 1, 1)->status, NETPOOL_OK);
+    assert_int_equal(rig_task_of(rig, 1, 2)->status, NETPOOL_OK);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +225,7 @@ int main(void)
         cmocka_unit_test(b12_a_worker_whose_link_broke_gets_its_running_task_back),
         cmocka_unit_test(an_adopted_attempt_leaves_no_record_of_its_loss),
         cmocka_unit_test(tasks_of_resumed_sessions_are_not_judged_while_workers_may_come_back),
+        cmocka_unit_test(b4_the_answer_to_a_withdrawal_of_an_earlier_broker_cancels_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
