@@ -24,20 +24,23 @@ enum {
     DO(dwarf_formudata)               \
     DO(dwarf_getscopes)               \
     DO(dwarf_getscopes_die)           \
+    DO(dwarf_getsrc_die)              \
     DO(dwarf_getsrcfiles)             \
+    DO(dwarf_haspc)                   \
+    DO(dwarf_lineno)                  \
+    DO(dwarf_linesrc)                 \
     DO(dwarf_tag)                     \
     DO(dwfl_addrmodule)               \
     DO(dwfl_attach_state)             \
     DO(dwfl_begin)                    \
     DO(dwfl_frame_pc)                 \
     DO(dwfl_getthread_frames)         \
-    DO(dwfl_lineinfo)                 \
     DO(dwfl_linux_proc_find_elf)      \
     DO(dwfl_linux_proc_maps_report)   \
     DO(dwfl_module_addrdie)           \
     DO(dwfl_module_addrinfo)          \
-    DO(dwfl_module_getsrc)            \
     DO(dwfl_module_info)              \
+    DO(dwfl_module_nextcu)            \
     DO(dwfl_report_begin)             \
     DO(dwfl_report_end)               \
     DO(dwfl_standard_find_debuginfo)  \
@@ -187,19 +190,32 @@ static int find_functions(Dwarf_Die *unit, uint64_t address, Dwarf_Die out[INLIN
     return count;
 }
 
+/* The compilation unit that the address belongs to. Compilers may leave out the index by address (clang does). */
+static Dwarf_Die *find_unit(Dwfl_Module *module, uint64_t address, Dwarf_Addr *bias)
+{
+    Dwarf_Die *unit = dw.dwfl_module_addrdie(module, address, bias);
+    if (unit != NULL) {
+        return unit;
+    }
+    do {
+        unit = dw.dwfl_module_nextcu(module, unit, bias);
+    } while (unit != NULL && dw.dwarf_haspc(unit, address - *bias) != 1);
+    return unit;
+}
+
 /* False without debug information. */
 static bool add_source(Dwfl_Module *module, uint64_t address, const char *symbol, struct stack_text *text)
 {
     int line = 0;
-    Dwfl_Line *place = dw.dwfl_module_getsrc(module, address);
-    const char *file = place != NULL ? dw.dwfl_lineinfo(place, NULL, &line, NULL, NULL, NULL) : NULL;
-    if (file == NULL) {
+    Dwarf_Addr bias = 0;
+    Dwarf_Die *unit = find_unit(module, address, &bias);
+    Dwarf_Line *place = unit != NULL ? dw.dwarf_getsrc_die(unit, address - bias) : NULL;
+    const char *file = place != NULL ? dw.dwarf_linesrc(place, NULL, NULL) : NULL;
+    if (file == NULL || dw.dwarf_lineno(place, &line) != 0) {
         return false;
     }
-    Dwarf_Addr bias = 0;
-    Dwarf_Die *unit = dw.dwfl_module_addrdie(module, address, &bias);
     Dwarf_Die functions[INLINED_MAX];
-    int count = unit != NULL ? find_functions(unit, address - bias, functions) : 0;
+    int count = find_functions(unit, address - bias, functions);
     for (int i = 0; i < count; i++) {
         const char *name = dw.dwarf_diename(&functions[i]);
         stack_text_add_source(text, name != NULL ? name : "?", file != NULL ? file : "?", line);

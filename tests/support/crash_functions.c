@@ -12,7 +12,11 @@
 #include "worker/netpool_function.h"
 
 /* Kept from the optimizer: a caller must remain a frame, and what crashes must be done. */
+#if defined(__clang__)
+#define FRAME __attribute__((noinline))
+#else
 #define FRAME __attribute__((noinline, noclone))
+#endif
 static int *volatile nowhere;
 static volatile int zero;
 static volatile int sink;
