@@ -3,10 +3,16 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "broker/core/state.h"
 
-#define LABELS_TEXT_MAX 256
+#define LABELS_TEXT_MAX 256 /* bytes of a worker's labels, or of those required, that are told */
+#define ROW_FRAME 8         /* bytes that a row takes in its message beside its own */
+/* Bytes of each sort of rows: they fit one frame's header together. */
+#define WORKERS_BYTES_MAX (NP_FRAME_HEADER_MAX / 2)
+#define CLIENTS_BYTES_MAX (NP_FRAME_HEADER_MAX / 4)
+#define WAITING_BYTES_MAX (NP_FRAME_HEADER_MAX / 8)
 #define WHY_TEXT_MAX (NP_NAME_MAX + LABELS_TEXT_MAX + 64)
 #define WAITING_TEXT_MAX NP_MESSAGE_MAX
 
@@ -21,7 +27,30 @@ struct rows {
     char (*waiting)[WAITING_TEXT_MAX];
     char **waiting_pointers;
     size_t waiting_count;
+    size_t waiting_left; /* bytes */
 };
+
+/* Takes the row's share of what is left; false: not enough. */
+static bool has_room(size_t *left, size_t row_size)
+{
+    if (*left < row_size + ROW_FRAME) {
+        return false;
+    }
+    *left -= row_size + ROW_FRAME;
+    return true;
+}
+
+static size_t told_labels(const struct labels *labels)
+{
+    size_t count = 0;
+    for (size_t size = 0; count < labels->count; count++) {
+        size += strlen(labels->names[count]) + 1;
+        if (size > LABELS_TEXT_MAX) {
+            break;
+        }
+    }
+    return count;
+}
 
 static size_t capped(size_t count)
 {
@@ -30,6 +59,7 @@ static size_t capped(size_t count)
 
 static bool fill_workers(const struct core *core, struct rows *rows)
 {
+    size_t left = WORKERS_BYTES_MAX;
     size_t count = capped(core->stats.workers);
     rows->workers = malloc((count + 1) * sizeof *rows->workers);
     rows->worker_pointers = malloc((count + 1) * sizeof *rows->worker_pointers);
@@ -51,8 +81,11 @@ static bool fill_workers(const struct core *core, struct rows *rows)
         row->done = worker->done;
         row->failed = worker->failed;
         row->address = worker->peer->address;
-        row->n_labels = worker->fleet->labels.count;
+        row->n_labels = told_labels(&worker->fleet->labels);
         row->labels = worker->fleet->labels.names;
+        if (!has_room(&left, np__worker_status__get_packed_size(row))) {
+            break;
+        }
         rows->worker_pointers[rows->worker_count++] = row;
     }
     return true;
@@ -60,6 +93,7 @@ static bool fill_workers(const struct core *core, struct rows *rows)
 
 static bool fill_clients(const struct core *core, struct rows *rows)
 {
+    size_t left = CLIENTS_BYTES_MAX;
     size_t count = capped(core->stats.clients);
     rows->clients = malloc((count + 1) * sizeof *rows->clients);
     rows->client_pointers = malloc((count + 1) * sizeof *rows->client_pointers);
@@ -84,6 +118,9 @@ static bool fill_clients(const struct core *core, struct rows *rows)
         row->running = session->running;
         row->done = session->done;
         row->memory_bytes = session->payload_bytes + session->result_bytes + prepare_bytes(session);
+        if (!has_room(&left, np__client_status__get_packed_size(row))) {
+            break;
+        }
         rows->client_pointers[rows->client_count++] = row;
     }
     return true;
@@ -156,7 +193,9 @@ static void add_line(struct rows *rows, const struct core *core, const struct se
     snprintf(text, WAITING_TEXT_MAX, "%s%s%llu %s of %s %s: %s", is_admin ? session->name : "", is_admin ? ": " : "",
              (unsigned long long)demand->counted, is_one ? "task" : "tasks", demand->function->name,
              is_one ? "waits" : "wait", why);
-    rows->waiting_pointers[rows->waiting_count++] = text;
+    if (has_room(&rows->waiting_left, strlen(text))) {
+        rows->waiting_pointers[rows->waiting_count++] = text;
+    }
 }
 
 /* One line for each demand that tasks of the client have and no ready worker meets. */
@@ -177,6 +216,7 @@ static void fill_waiting_of(const struct core *core, struct rows *rows, const st
 
 static bool fill_waiting(const struct core *core, struct rows *rows, const struct session *only, bool is_admin)
 {
+    rows->waiting_left = WAITING_BYTES_MAX;
     rows->waiting = malloc(NP_STATUS_ROWS_MAX * sizeof *rows->waiting);
     rows->waiting_pointers = malloc(NP_STATUS_ROWS_MAX * sizeof *rows->waiting_pointers);
     if (rows->waiting == NULL || rows->waiting_pointers == NULL) {

@@ -278,6 +278,26 @@ static void b15_labels_that_nobody_has_do_not_burden_the_scheduler(void **state)
     rig_free(rig);
 }
 
+static void labels_however_long_leave_a_status_that_fits_its_frame(void **state)
+{
+    enum { TASKS = 200 };
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    char labels[256];
+    snprintf(labels, sizeof labels, "a%0*u b%0*u c", NP_NAME_MAX - 8, 1, NP_NAME_MAX - 8, 2);
+    rig_labelled_worker(rig, 2, 1, "f", labels);
+    for (unsigned i = 1; i <= TASKS; i++) {
+        snprintf(labels, sizeof labels, "d%0*u e%0*u", NP_NAME_MAX - 8, i, NP_NAME_MAX - 8, i);
+        submit(rig, client, i, 1, labels, 0);
+    }
+    const Np__Status *status = ask(rig, client);
+    assert_int_equal(status->workers[0]->n_labels, 3);
+    assert_in_range(status->n_waiting, 50, TASKS - 50); /* as many as an eighth of the frame's header holds */
+    assert_true(np__status__get_packed_size(status) < NP_FRAME_HEADER_MAX / 4);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +313,7 @@ int main(void)
         cmocka_unit_test(labels_and_slots_that_nobody_has_are_named_in_the_status),
         cmocka_unit_test(labels_in_any_order_are_one_demand),
         cmocka_unit_test(b15_labels_that_nobody_has_do_not_burden_the_scheduler),
+        cmocka_unit_test(labels_however_long_leave_a_status_that_fits_its_frame),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
