@@ -70,7 +70,9 @@ netpool_cli_tests(test_examples.py TIMEOUT 300 TESTS
   example_images_reports_what_is_no_picture_and_does_the_rest
   example_pipeline_is_a_gzip_on_every_pool
   example_word_count_is_that_of_sort_and_uniq_on_every_pool
-  example_parallel_sum_has_the_same_bits_on_every_pool)
+  example_parallel_sum_has_the_same_bits_on_every_pool
+  example_arguments_prints_what_its_readme_says_on_every_pool
+  example_arguments_of_a_wrong_type_do_not_compile)
 netpool_cli_tests(test_cli_install.py TIMEOUT 300 TESTS
   install_serves_a_cmake_project_and_a_makefile_outside_the_tree)
 

@@ -135,6 +135,40 @@ def example_parallel_sum_has_the_same_bits_on_every_pool(build):
             assert abs(float(line.split()[1]) - math.pi ** 2 / 6) < 11 / count, line
 
 
+def example_arguments_prints_what_its_readme_says_on_every_pool(build):
+    with open(os.path.join(k.SOURCE, "examples", "arguments", "README.md"), encoding="utf-8") as file:
+        (expected,) = re.findall(r"Both print\n\n((?:    .*\n)+)", file.read())
+    expected = re.sub(r"^    ", "", expected, flags=re.M).encode()
+    with k.Commands(build) as commands:
+        for _, done in on_every_pool(commands, "arguments"):
+            k.expect(done, 0, expected)
+
+
+def example_arguments_of_a_wrong_type_do_not_compile(build):
+    program = """
+#include "examples/arguments/arguments.h"
+int use(netpool *pool, netpool_future **out, %s *argument);
+int use(netpool *pool, netpool_future **out, %s *argument)
+{
+    return (int)%s_submit(pool, argument, NULL, out);
+}
+"""
+    cases = (("price", "Demo__Order", True), ("price", "Demo__Quote", False),
+             ("measure", "struct triangle", True), ("measure", "struct measures", False))
+    folders = [f"-I{os.path.join(k.SOURCE, part)}" for part in (".", "client", "worker", "common")]
+    folders += ["-isystem", os.path.join(build, "examples", "generated")]
+    with k.Commands(build) as commands:
+        for language, compiler in (("c", [os.environ.get("NETPOOL_CC", "cc"), "-std=c11"]), ("c++", ["c++", "-std=c++11"])):
+            for function, argument, is_right in cases:
+                source = os.path.join(commands.directory, "typed.c")
+                with open(source, "w", encoding="utf-8") as file:
+                    file.write(program % (argument, argument, function))
+                done = subprocess.run([*compiler, "-x", language, "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow",
+                                       "-Werror", "-fsyntax-only", *folders, source],
+                                      stderr=subprocess.PIPE, check=False, timeout=60)
+                assert (done.returncode == 0) == is_right, (language, function, argument, done.stderr.decode())
+
+
 TESTS = [value for name, value in list(globals().items()) if name.startswith("example_")]
 
 if __name__ == "__main__":
