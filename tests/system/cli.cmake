@@ -35,6 +35,7 @@ netpool_cli_tests(test_cli_map.py TIMEOUT 120 TESTS
   cli_map_full_disk_is_said_once
   cli_map_a25_profile_says_where_the_time_went_and_what_to_do
   cli_map_a16_a17_labels_attempts_deadlines_and_priorities_reach_the_tasks
+  cli_map_a13_crash_is_told_with_its_stack
   cli_map_a24_progress_counts_the_parts_of_running_tasks
   cli_map_draws_progress_on_a_terminal_only)
 netpool_cli_tests(test_cli_pool.py TIMEOUT 120 TESTS
