@@ -81,6 +81,9 @@ static netpool_status check_options(const netpool_stream_options *options, netpo
             return np_error_set(error, NETPOOL_INVALID, "options.reserved must be zero");
         }
     }
+    if (options->task.on_done != NULL) {
+        return np_error_set(error, NETPOOL_INVALID, "options.task.on_done is for netpool_submit");
+    }
     if (options->in_flight > IN_FLIGHT_MAX) {
         return np_error_set(error, NETPOOL_INVALID, "options.in_flight %zu is above %zu", options->in_flight,
                             IN_FLIGHT_MAX);

@@ -257,12 +257,12 @@ static void a17_failing_task_is_tried_again_when_that_is_asked_for(void **state)
     netpool *pool = pool_of(state);
     netpool_result result;
     netpool_task_options options = {.max_attempts = 4, .retry_failures = true, .retry_delay_ms = 20};
-    netpool_future *future = submit_number(pool, "fail_until", 4, &options);
     int64_t before = np_clock_now();
+    netpool_future *future = submit_number(pool, "fail_until", 4, &options);
     assert_int_equal(netpool_wait(future, 60000, &result), NETPOOL_OK);
     assert_int_equal(number_of(&result), 4);
     assert_int_equal(result.attempt, 4);
-    assert_true(np_clock_now() - before + 30 * NP_NS_PER_MS >= (20 + 40 + 80) * NP_NS_PER_MS);
+    assert_true(np_clock_now() - before >= (20 + 40 + 80) * NP_NS_PER_MS);
     netpool_future_free(&future);
     options.max_attempts = 3; /* not enough */
     options.retry_delay_ms = 0;

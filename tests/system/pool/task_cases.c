@@ -185,6 +185,38 @@ static void empty_input_and_result_are_fine(void **state)
     netpool_close(&pool);
 }
 
+static void a20_bad_arguments_of_a_task_are_named(void **state)
+{
+    netpool *pool = pool_of(state);
+    static const struct {
+        const char *function;
+        netpool_bytes input;
+        netpool_task_options options;
+        const char *words;
+    } bad[] = {
+        {"", {0}, {0}, "netpool_submit: function name is empty"},
+        {"square", {.size = 8}, {0}, "netpool_submit: input.data is NULL but input.size is 8"},
+        {"square", {0}, {.max_attempts = 65}, "netpool_submit: options.max_attempts 65 is above 64"},
+        {"square", {0}, {.reserved = {1}}, "netpool_submit: options.reserved must be zero"},
+        {"square", {0}, {.lane = ""}, "netpool_submit: options.lane '' has not 1 to 128 bytes"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        netpool_future *future = NULL;
+        assert_int_equal(netpool_submit(pool, bad[i].function, bad[i].input, &bad[i].options, &future),
+                         NETPOOL_INVALID);
+        assert_null(future);
+        assert_string_equal(netpool_last_error(), bad[i].words);
+    }
+    netpool_future *future = NULL;
+    const netpool_task_options labels = {.labels = "gpu=1,,fast"};
+    assert_int_equal(netpool_submit(pool, "square", bytes_of("", 0), &labels, &future), NETPOOL_INVALID);
+    assert_non_null(strstr(netpool_last_error(), "netpool_submit: options.labels"));
+    netpool_stream *stream = NULL;
+    assert_int_equal(netpool_stream_open(pool, "two words", NULL, &stream), NETPOOL_INVALID);
+    assert_non_null(strstr(netpool_last_error(), "netpool_stream_open: function name 'two words'"));
+    netpool_close(&pool);
+}
+
 static void a20_bad_tasks_are_refused(void **state)
 {
     netpool *pool = pool_of(state);
@@ -335,6 +367,7 @@ const struct CMUnitTest task_cases[] = {
     cmocka_unit_test(large_payloads_go_there_and_back),
     cmocka_unit_test(empty_input_and_result_are_fine),
     cmocka_unit_test(a20_bad_tasks_are_refused),
+    cmocka_unit_test(a20_bad_arguments_of_a_task_are_named),
     cmocka_unit_test(a23_higher_priority_runs_first),
     cmocka_unit_test(threads_may_call_at_the_same_time),
     cmocka_unit_test(two_threads_may_wait_for_one_future),
