@@ -112,7 +112,7 @@ static void link_received(void *owner, struct channel *channel, struct np_messag
     struct backend_remote *remote = owner;
     netpool_error error = {0};
     bool is_welcome = message->envelope->kind_case == NP__ENVELOPE__KIND_WELCOME;
-    netpool_status status = engine_receive(remote->engine, message, np_clock_now(), &error);
+    netpool_status status = engine_receive(remote->engine, message, &error);
     if (status != NETPOOL_OK) {
         channel_close(channel, status, error.message);
     } else if (is_welcome) {

@@ -120,8 +120,8 @@ static netpool_status send_seqs(struct dialogue *dialogue, const struct dialogue
 /* What is left of its time, for the broker counts from when it gets the task. */
 static uint64_t remaining_expiry_ms(const struct np_task *task, int64_t now)
 {
-    if (task->kind->expiry_ms == 0) {
-        return 0;
+    if (task->kind->expiry_ms == 0 || now <= task->submitted) { /* submitted since the turn of this flush began */
+        return task->kind->expiry_ms;
     }
     uint64_t passed_ms = (uint64_t)((now - task->submitted) / NP_NS_PER_MS);
     return passed_ms < task->kind->expiry_ms ? task->kind->expiry_ms - passed_ms : 1;

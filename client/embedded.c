@@ -14,7 +14,7 @@ static void send_to_client(struct embedded *embedded, Np__Envelope *envelope, co
 {
     struct np_message message = {.envelope = envelope, .body = body, .body_size = body_size};
     netpool_error error = {0};
-    netpool_status status = engine_receive(embedded->engine, &message, embedded->now, &error);
+    netpool_status status = engine_receive(embedded->engine, &message, &error);
     if (status != NETPOOL_OK) {
         engine_fail(embedded->engine, status, error.message);
     }

@@ -437,11 +437,11 @@ struct dialogue *engine_dialogue(struct engine *engine)
     return engine->dialogue;
 }
 
-netpool_status engine_receive(struct engine *engine, struct np_message *message, int64_t now, netpool_error *error)
+netpool_status engine_receive(struct engine *engine, struct np_message *message, netpool_error *error)
 {
-    int64_t begin = np_clock_now();
+    int64_t now = np_clock_now();
     netpool_status status = dialogue_receive(engine->dialogue, message, now, error);
-    profile_book_serializing(engine->profile, np_clock_now() - begin);
+    profile_book_serializing(engine->profile, np_clock_now() - now);
     return status;
 }
 

@@ -61,8 +61,8 @@ void engine_never_lead(void);
 struct reactor *engine_reactor(struct engine *engine);
 struct dialogue *engine_dialogue(struct engine *engine);
 
-/* dialogue_receive and dialogue_flush, with a look at how long they take. */
-NETPOOL_MUST_CHECK netpool_status engine_receive(struct engine *engine, struct np_message *message, int64_t now,
+/* dialogue_receive, now, and dialogue_flush, with a look at how long they take. */
+NETPOOL_MUST_CHECK netpool_status engine_receive(struct engine *engine, struct np_message *message,
                                                  netpool_error *error);
 NETPOOL_MUST_CHECK netpool_status engine_flush(struct engine *engine, const struct dialogue_output *output,
                                                size_t room, int64_t now);
