@@ -57,8 +57,11 @@ size_t chunk_size_next(const struct chunk_size *size, size_t remaining)
 size_t chunk_size_in_flight(const struct chunk_size *size, size_t items)
 {
     size_t deep = CHUNKS_A_SLOT * (size_t)size->slots;
-    if (size->measured > 0) {
-        double chunk_ns = size->item_ns * (double)items;
+    double chunk_ns = size->item_ns * (double)items;
+    /* Chunks that are small only because no larger one was measured yet: many of them would be the whole map, each
+     * dearer on its way than what it computes. */
+    bool is_growing = size->fixed == 0 && items < size->most && chunk_ns < LEAST_NS;
+    if (size->measured > 0 && !is_growing) {
         double ahead = chunk_ns > 0 ? AHEAD_NS / chunk_ns : IN_FLIGHT_MAX;
         deep += ahead < IN_FLIGHT_MAX ? (size_t)ahead * size->slots : IN_FLIGHT_MAX;
     }
