@@ -173,7 +173,9 @@ static void write_why(const netpool_info *info)
         printf("%s\n", info->waiting[i]);
     }
     if (info->waiting_count == 0) {
-        printf("no task waits for a worker that is not there\n");
+        bool is_admin = info->client_rows > 0 || info->client_count == 0; /* others count themselves */
+        printf(is_admin ? "no task waits for a worker that is not there\n"
+                        : "what other programs wait for is shown to a certificate of role admin\n");
     }
 }
 

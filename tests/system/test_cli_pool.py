@@ -181,7 +181,7 @@ def cli_status_shows_workers_and_counts(build):
         table = k.expect(commands.command("status", env=environment), 0).stdout.decode()
         assert "2 done, 1 failed" in table and "worker-1" in table and "worker-2" in table, table
         why = k.expect(commands.command("status", "--why", env=environment), 0).stdout
-        assert why == b"no task waits for a worker that is not there\n", why
+        assert why == b"what other programs wait for is shown to a certificate of role admin\n", why
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         k.expect(commands.command("status"), 2, b"", k.one_line(rb"NETPOOL_URL"))
@@ -191,6 +191,12 @@ def cli_status_shows_workers_and_counts(build):
 def cli_status_why_names_the_label_that_no_worker_has(build):
     with k.Commands(build) as commands:
         process, environment = start_up(commands, "--label", "gpu=1", "--label", "disk=fast")
+        authority = os.path.dirname(environment["NETPOOL_CA"])
+        k.expect(commands.command("ca", "issue", authority, "--role", "admin", "--name", "root"), 0, None)
+        admin = {**environment, "NETPOOL_CERT": os.path.join(authority, "admin-root.pem"),
+                 "NETPOOL_KEY": os.path.join(authority, "admin-root.key")}
+        why = k.expect(commands.command("status", "--why", env=admin), 0).stdout
+        assert why == b"no task waits for a worker that is not there\n", why
         status = json.loads(k.expect(commands.command("status", "--json", env=environment), 0).stdout)
         assert status["workers"][0]["labels"] == ["disk=fast", "gpu=1"], status
         assert status["waiting"] == [], status
@@ -202,14 +208,14 @@ def cli_status_why_names_the_label_that_no_worker_has(build):
         waiting.stdin.write(b"12\n")
         waiting.stdin.flush()
 
-        def why():
-            return k.expect(commands.command("status", "--why", env=environment), 0).stdout.decode()
+        def waits_for():
+            return k.expect(commands.command("status", "--why", env=admin), 0).stdout.decode()
 
-        c.until(lambda: "gpu=2" in why(), 20, "the status says what waits for gpu=2")
-        assert re.search(r"factorize.*gpu=2", why()), why()
-        table = k.expect(commands.command("status", env=environment), 0).stdout.decode()
+        c.until(lambda: "gpu=2" in waits_for(), 20, "the status says what waits for gpu=2")
+        assert re.search(r"factorize.*gpu=2", waits_for()), waits_for()
+        table = k.expect(commands.command("status", env=admin), 0).stdout.decode()
         assert "see netpool status --why" in table, table
-        status = json.loads(k.expect(commands.command("status", "--json", env=environment), 0).stdout)
+        status = json.loads(k.expect(commands.command("status", "--json", env=admin), 0).stdout)
         assert len(status["waiting"]) == 1 and "gpu=2" in status["waiting"][0], status
         waiting.send_signal(signal.SIGTERM)
         assert waiting.wait(20) == -signal.SIGTERM
