@@ -238,7 +238,7 @@ netpool_status netpool_reduce(netpool *pool, const char *combine, const void *in
     struct reduction reduction = {
         .operations = &array_operations, .in = in, .in_size = in_size, .out_size = out_size};
     netpool_status status = reduce_array(pool, combine, count, options != NULL ? options : &none, &reduction, error);
-    if (status == NETPOOL_OK) {
+    if (status == NETPOOL_OK && reduction.result.data != NULL) {
         memcpy(out, reduction.result.data, out_size);
         free((void *)(uintptr_t)reduction.result.data);
     }
