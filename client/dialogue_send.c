@@ -39,7 +39,6 @@ static netpool_status send_hello(struct dialogue *dialogue, const struct dialogu
 static netpool_status send_status_request(struct dialogue *dialogue, const struct dialogue_output *output)
 {
     Np__StatusRequest request = NP__STATUS_REQUEST__INIT;
-    request.why = true;
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_STATUS_REQUEST;
     envelope.status_request = &request;

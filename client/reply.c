@@ -20,8 +20,10 @@ void *reply_take_bytes(const struct np_outcome *outcome)
 void reply_keep(struct reply *reply, struct netpool *pool, const struct np_task *task,
                 const struct np_outcome *outcome)
 {
-    uint64_t total_ns = (uint64_t)(outcome->now - task->submitted);
+    /* Each part is measured by the clock of the host where it happens: they may come out longer than the whole. */
     uint64_t known_ns = outcome->queue_ns + outcome->compute_ns;
+    uint64_t seen_ns = (uint64_t)(outcome->now - task->submitted);
+    uint64_t total_ns = seen_ns > known_ns ? seen_ns : known_ns;
     reply->result = (netpool_result){.status = outcome->status,
                                      .data = reply->bytes,
                                      .attempt = outcome->attempt,
@@ -30,8 +32,7 @@ void reply_keep(struct reply *reply, struct netpool *pool, const struct np_task 
                                      .host = pool_host_name(pool, outcome->host),
                                      .queue_ns = outcome->queue_ns,
                                      .compute_ns = outcome->compute_ns,
-                                     /* The known part is measured by other clocks, and may come out longer. */
-                                     .transfer_ns = known_ns < total_ns ? total_ns - known_ns : 0,
+                                     .transfer_ns = total_ns - known_ns,
                                      .total_ns = total_ns};
     if (outcome->status != NETPOOL_OK) {
         reply->failure = failure_new(task->kind, 0, outcome);

@@ -64,6 +64,7 @@ struct peer *peer_new(struct core *core, uint64_t id, const struct core_peer *wh
     peer->state = PEER_NEW;
     peer->role = who->role;
     snprintf(peer->name, sizeof peer->name, "%s", who->name != NULL ? who->name : "");
+    peer->is_name_vouched = peer->name[0] != '\0';
     snprintf(peer->address, sizeof peer->address, "%s", who->address != NULL ? who->address : "");
     np_list_init(&peer->touched_node);
     np_list_init(&peer->closing_node);

@@ -41,6 +41,7 @@ struct peer {
     enum peer_state state;
     Np__Role role; /* vouched for by the transport until HELLO, then what it is; NONE: unknown */
     char name[NP_NAME_MAX + 1];
+    bool is_name_vouched; /* the transport says so; else HELLO does, and all peers are of one user */
     char host[NP_NAME_MAX + 1];
     char address[129];
     struct np_list new_node; /* in core.new_peers, oldest first, until HELLO */

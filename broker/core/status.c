@@ -180,7 +180,7 @@ static void print_unmet(const struct core *core, const struct demand *demand, ch
 }
 
 static void add_line(struct rows *rows, const struct core *core, const struct session *session,
-                     const struct demand *demand, bool is_admin)
+                     const struct demand *demand, bool is_named)
 {
     char why[WHY_TEXT_MAX];
     if (demand->fleets.count > 0) {
@@ -190,7 +190,7 @@ static void add_line(struct rows *rows, const struct core *core, const struct se
     }
     char *text = rows->waiting[rows->waiting_count];
     bool is_one = demand->counted == 1;
-    snprintf(text, WAITING_TEXT_MAX, "%s%s%llu %s of %s %s: %s", is_admin ? session->name : "", is_admin ? ": " : "",
+    snprintf(text, WAITING_TEXT_MAX, "%s%s%llu %s of %s %s: %s", is_named ? session->name : "", is_named ? ": " : "",
              (unsigned long long)demand->counted, is_one ? "task" : "tasks", demand->function->name,
              is_one ? "waits" : "wait", why);
     if (has_room(&rows->waiting_left, strlen(text))) {
@@ -199,7 +199,7 @@ static void add_line(struct rows *rows, const struct core *core, const struct se
 }
 
 /* One line for each demand that tasks of the client have and no ready worker meets. */
-static void fill_waiting_of(const struct core *core, struct rows *rows, const struct session *session, bool is_admin)
+static void fill_waiting_of(const struct core *core, struct rows *rows, const struct session *session, bool is_named)
 {
     NP_LIST_EACH(node, &session->queues) {
         const struct queue *queue = NP_CONTAINER(node, struct queue, node);
@@ -208,13 +208,20 @@ static void fill_waiting_of(const struct core *core, struct rows *rows, const st
     NP_LIST_EACH(node, &session->queues) {
         struct demand *demand = NP_CONTAINER(node, struct queue, node)->demand;
         if (demand->counted > 0 && rows->waiting_count < NP_STATUS_ROWS_MAX && !has_ready_worker(core, demand)) {
-            add_line(rows, core, session, demand, is_admin);
+            add_line(rows, core, session, demand, is_named);
         }
         demand->counted = 0;
     }
 }
 
-static bool fill_waiting(const struct core *core, struct rows *rows, const struct session *only, bool is_admin)
+/* Is this client's waiting the peer's business? It is a client of the same name: one's job in another window. */
+static bool may_see(const struct peer *peer, const struct session *session)
+{
+    return peer->role == NP__ROLE__ADMIN || session == peer->session || !peer->is_name_vouched ||
+           strcmp(session->name, peer->name) == 0;
+}
+
+static bool fill_waiting(const struct core *core, struct rows *rows, const struct peer *peer)
 {
     rows->waiting_left = WAITING_BYTES_MAX;
     rows->waiting = malloc(NP_STATUS_ROWS_MAX * sizeof *rows->waiting);
@@ -224,8 +231,9 @@ static bool fill_waiting(const struct core *core, struct rows *rows, const struc
     }
     NP_LIST_EACH(node, &core->all_sessions) {
         const struct session *session = NP_CONTAINER(node, struct session, node);
-        if (is_admin || session == only) {
-            fill_waiting_of(core, rows, session, is_admin);
+        if (may_see(peer, session)) {
+            bool is_own = peer->role != NP__ROLE__ADMIN && strcmp(session->name, peer->name) == 0;
+            fill_waiting_of(core, rows, session, !is_own);
         }
     }
     return true;
@@ -246,7 +254,7 @@ void status_send(struct core *core, struct peer *peer, int64_t now)
     struct rows rows = {0};
     bool is_admin = peer->role == NP__ROLE__ADMIN;
     if (!fill_workers(core, &rows) || (is_admin && !fill_clients(core, &rows)) ||
-        !fill_waiting(core, &rows, peer->session, is_admin)) {
+        !fill_waiting(core, &rows, peer)) {
         peer_close(core, peer, NETPOOL_NO_MEMORY, "no memory for a status");
         free_rows(&rows);
         return;

@@ -209,14 +209,16 @@ def cli_status_why_names_the_label_that_no_worker_has(build):
         waiting.stdin.flush()
 
         def waits_for():
-            return k.expect(commands.command("status", "--why", env=admin), 0).stdout.decode()
+            return k.expect(commands.command("status", "--why", env=environment), 0).stdout.decode()
 
         c.until(lambda: "gpu=2" in waits_for(), 20, "the status says what waits for gpu=2")
         assert re.search(r"factorize.*gpu=2", waits_for()), waits_for()
-        table = k.expect(commands.command("status", env=admin), 0).stdout.decode()
+        table = k.expect(commands.command("status", env=environment), 0).stdout.decode()
         assert "see netpool status --why" in table, table
-        status = json.loads(k.expect(commands.command("status", "--json", env=admin), 0).stdout)
+        status = json.loads(k.expect(commands.command("status", "--json", env=environment), 0).stdout)
         assert len(status["waiting"]) == 1 and "gpu=2" in status["waiting"][0], status
+        why = k.expect(commands.command("status", "--why", env=admin), 0).stdout.decode()
+        assert re.search(r"client: 1 task of factorize.*gpu=2", why), why
         waiting.send_signal(signal.SIGTERM)
         assert waiting.wait(20) == -signal.SIGTERM
         process.send_signal(signal.SIGTERM)

@@ -189,12 +189,41 @@ static const Np__Status *ask(struct rig *rig, uint64_t peer)
     return rig_take(rig, peer, NP__ENVELOPE__KIND_STATUS)->envelope->status;
 }
 
+/* A client that the transport vouches for. */
+static uint64_t named_client(struct rig *rig, uint8_t id, const char *name)
+{
+    Np__Hello hello = rig_hello_of(NP__ROLE__CLIENT, id);
+    uint64_t peer = rig_hello(rig, &hello, NP__ROLE__CLIENT, name);
+    rig_flush(rig);
+    return peer;
+}
+
+static void labels_that_wait_are_seen_by_clients_of_the_same_name_only(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t job = named_client(rig, CLIENT, "alice");
+    uint64_t window = named_client(rig, 3, "alice");
+    uint64_t other = named_client(rig, 4, "bob");
+    submit(rig, job, 1, 2, "gpu=1", 0);
+    assert_int_equal(ask(rig, job)->n_waiting, 1);
+    const Np__Status *status = ask(rig, window);
+    assert_int_equal(status->n_waiting, 1);
+    assert_string_equal(status->waiting[0], "2 tasks of f wait: no worker is connected");
+    assert_int_equal(ask(rig, other)->n_waiting, 0);
+    /* Names that nobody vouches for are of one user: all of them may see all. */
+    status = ask(rig, rig_client(rig, 5, false));
+    assert_int_equal(status->n_waiting, 1);
+    assert_string_equal(status->waiting[0], "alice: 2 tasks of f wait: no worker is connected");
+    rig_free(rig);
+}
+
 static void labels_and_slots_that_nobody_has_are_named_in_the_status(void **state)
 {
     (void)state;
     struct rig *rig = rig_new(NULL);
-    uint64_t client = rig_client(rig, CLIENT, false);
-    uint64_t other = rig_client(rig, 3, false);
+    uint64_t client = named_client(rig, CLIENT, "client");
+    uint64_t other = named_client(rig, 3, "other");
     Np__Hello hello = rig_hello_of(NP__ROLE__ADMIN, 9);
     uint64_t admin = rig_hello(rig, &hello, NP__ROLE__NONE, "");
     submit(rig, client, 1, 12, "gpu=1", 0);
@@ -220,9 +249,9 @@ static void labels_and_slots_that_nobody_has_are_named_in_the_status(void **stat
     assert_int_equal(status->n_waiting, 4);
     assert_string_equal(status->waiting[0],
                         "client: 14 tasks of f wait: no worker with label gpu=1 (3 workers have f)");
-    assert_string_equal(status->waiting[2], "client: 3 tasks of f wait: needs 8 slots: the largest worker has 4");
+    assert_string_equal(status->waiting[2], "other: 3 tasks of f wait: needs 8 slots: the largest worker has 4");
     assert_string_equal(status->waiting[3],
-                        "client: 1 task of f waits: needs 5 slots: the largest worker with label fast has 4");
+                        "other: 1 task of f waits: needs 5 slots: the largest worker with label fast has 4");
     assert_int_equal(status->n_workers, 4);
     assert_int_equal(status->workers[1]->n_labels, 1);
     assert_string_equal(status->workers[1]->labels[0], "fast=yes");
@@ -310,6 +339,7 @@ int main(void)
         cmocka_unit_test(slots_kept_free_are_given_back_when_the_wide_task_goes),
         cmocka_unit_test(slots_kept_free_move_to_another_worker_when_that_one_goes),
         cmocka_unit_test(slots_taken_are_known_of_tasks_that_outlived_the_broker),
+        cmocka_unit_test(labels_that_wait_are_seen_by_clients_of_the_same_name_only),
         cmocka_unit_test(labels_and_slots_that_nobody_has_are_named_in_the_status),
         cmocka_unit_test(labels_in_any_order_are_one_demand),
         cmocka_unit_test(b15_labels_that_nobody_has_do_not_burden_the_scheduler),
