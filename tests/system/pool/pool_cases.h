@@ -44,8 +44,6 @@ extern const struct CMUnitTest typed_cases[];
 extern const size_t typed_case_count;
 extern const struct CMUnitTest watch_cases[];
 extern const size_t watch_case_count;
-extern const struct CMUnitTest crash_cases[];
-extern const size_t crash_case_count;
 extern const struct CMUnitTest fault_cases[];
 extern const size_t fault_case_count;
 extern const struct CMUnitTest stream_cases[];
@@ -64,5 +62,7 @@ extern const struct CMUnitTest profile_cases[];
 extern const size_t profile_case_count;
 extern const struct CMUnitTest schedule_cases[];
 extern const size_t schedule_case_count;
+extern const struct CMUnitTest crash_cases[];
+extern const size_t crash_case_count;
 
 #endif
