@@ -5,6 +5,7 @@ from dataclasses import dataclass
 NETPOOL = "netpool"
 FLOOR = "floor"
 PEER = "peer"
+DEBIAN_PYTHON = "/usr/bin/python3"  # the one that Debian's Python packages are for
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Contender:
     pool: str = None  # tls, ipc: a broker and two workers; bare: a fresh TLS broker without workers; None: none
     rounds: int = None  # at most; None: all
     in_quick: bool = True
+    needs: tuple = ()  # programs and paths of Debian packages; where one is missing, so is the contender
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,18 @@ def python(name, peer, mode):
 
 
 def gearman(mode, name="Gearman", **more):
-    return Contender(name, PEER, ("peer_gearman", mode, "{seconds}"), **more)
+    return Contender(name, PEER, ("peer_gearman", mode, "{seconds}"), needs=("gearmand",), **more)
+
+
+def dask(name, mode):
+    """Three rounds at most: it takes seconds to start."""
+    return Contender(name, PEER, ("peer_dask.py", mode, "{seconds}"), rounds=3, in_quick=False,
+                     needs=(DEBIAN_PYTHON, "/usr/lib/python3/dist-packages/distributed"))
+
+
+def mpi(transport):
+    return floor(f"MPI, {'loopback TCP' if transport == 'tcp' else 'shared memory'}", "floor_mpi", transport,
+                 needs=("mpirun",))
 
 
 def netpool(url, mode, name=None, **more):
@@ -76,6 +89,7 @@ MEASURES = (
         gearman("rate_16"),
         python("Pool.imap", "pool", "rate_16"),
         python("Executor.map", "executor", "rate_16"),
+        dask("Dask client.map", "rate_16"),
     ), baseline="zmq relay"),
     Measure("rate_1k", "no-op tasks, 1 KiB, one client", "tasks/s", True, (
         floor("tls relay", "floor_tls_relay", "rate_1k"),
@@ -84,17 +98,21 @@ MEASURES = (
     ), baseline="zmq relay"),
     Measure("round_trip", "round trip of one no-op task, 16 B", "us", False, (
         floor("socketpair", "floor_socketpair", None),
+        mpi("shared"),
+        mpi("tcp"),
         floor("tls relay", "floor_tls_relay", "round_trip"),
         floor("zmq relay", "floor_zmq_relay", "round_trip"),
         *everywhere("round_trip"),
         gearman("round_trip"),
         python("Pool.apply", "pool", "round_trip"),
         python("Executor.submit", "executor", "round_trip"),
+        dask("Dask client.submit", "round_trip"),
     ), baseline="tls relay"),
     Measure("map8", "map of 8-byte items, default chunks", "items/s", True, (
         *everywhere("map8"),
         python("Pool.map", "pool", "map8"),
         python("Executor.map", "executor", "map8"),
+        dask("Dask bag.map", "map8"),
     ), baseline="Pool.map"),
     Measure("chunks", "map with adaptive chunks against the best fixed size", "x the best's time", False, tuple(
         Contender(f"{url.split(':')[0]}, {kind} items", NETPOOL, ("bench_chunks", "{url}" if url == "tls" else url, kind),
@@ -115,6 +133,12 @@ MEASURES = (
         python("Pool.apply", "pool", "start"),
         python("Executor.submit", "executor", "start"),
     ), baseline="Pool.apply"),
+    Measure("one_shot", "an executor a task", "tasks/s", True, (
+        floor("fork, exit, wait", "floor_fork", None),
+        *everywhere("one_shot"),
+        python("Pool, one task each", "pool", "one_shot"),
+        Contender("GNU parallel echo", PEER, ("peer_parallel.py", "{seconds}"), needs=("parallel",)),
+    ), baseline="fork, exit, wait"),
     Measure("queued", "no-op tasks, 16 B, with a long queue", "tasks/s", True, (
         netpool("tls", "queued_1k", name="tls, 1,000 queued"),
         netpool("tls", "queued_100k", name="tls, 100,000 queued"),
@@ -150,6 +174,7 @@ GOALS = (
       for pool in ("local", "tls") for kind in ("100ns", "10us", "10ms", "mixed")),
     Goal("echo_1m", "tls", ">=", 1, "tls relay"),
     Goal("echo_1m", "local", ">=", 10, "Pool.apply_async"),
+    Goal("one_shot", "local", ">=", 1, "Pool, one task each", origin="own"),
     Goal("queued", "tls, 1,000,000 queued", ">=", 0.9, "tls, 1,000 queued"),
     Goal("start", "local", "<=", 1, "Pool.apply", origin="own"),
     Goal("scale", "8 workers", ">=", 7, "1 worker", origin="own"),

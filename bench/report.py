@@ -70,8 +70,8 @@ GOAL_HEAD = ["goal", "wanted", "set by", "measured", "min - max", ""]
 def machine_text(result):
     machine = result["machine"]
     return (f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:g} GiB, Linux {machine['kernel']} "
-            f"{machine['architecture']}; OpenSSL {machine['openssl']}, Python {machine['python']}, "
-            f"gearmand {machine['gearmand']}")
+            f"{machine['architecture']}; " +
+            ", ".join(f"{name} {version}" for name, version in machine["versions"].items()))
 
 
 def run_text(result):

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -21,7 +22,7 @@ sys.dont_write_bytecode = True  # the source tree stays as it is
 import plot
 import report
 from cluster import BenchError, Cluster, run_program
-from measures import GOALS, MEASURES
+from measures import DEBIAN_PYTHON, GOALS, MEASURES, NETPOOL
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 5
@@ -32,6 +33,14 @@ BUDGET_S = 350
 QUICK_BUDGET_S = 55
 PROGRAM_TIMEOUT_S = 45
 QUICK_PROGRAM_TIMEOUT_S = 15
+SEARCH_PATH = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin"
+VERSIONS = {  # name in the report: command, what to read from it
+    "OpenSSL": (["openssl", "version"], r"OpenSSL (\S+)"),
+    "gearmand": (["/usr/sbin/gearmand", "--version"], r"gearmand (\S+)"),
+    "Dask": ([DEBIAN_PYTHON, "-c", "import distributed; print(distributed.__version__)"], r"(\d[\d.]*)"),
+    "OpenMPI": (["mpirun", "--version"], r"Open MPI\) (\S+)"),
+    "GNU parallel": (["parallel", "--version"], r"GNU parallel (\S+)"),
+}
 
 
 def parse_arguments():
@@ -70,17 +79,21 @@ def describe_machine():
     memory_kib = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text()).group(1))
     return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "memory_gib": round(memory_kib / 1048576, 1),
             "kernel": re.match(r"[\d.]+", platform.release()).group(0), "architecture": platform.machine(),
-            "python": platform.python_version(), "openssl": version_of("openssl version", r"OpenSSL (\S+)"),
-            "gearmand": version_of("/usr/sbin/gearmand --version", r"gearmand (\S+)")}
+            "versions": {"Python": platform.python_version(), **installed_versions()}}
 
 
-def version_of(command, pattern):
-    try:
-        text = subprocess.run(command.split(), capture_output=True, text=True, timeout=10, check=False).stdout
-    except OSError:
-        return "none"
-    match = re.search(pattern, text)
-    return match.group(1) if match else "unknown"
+def installed_versions():
+    """{name: version} of what is there."""
+    versions = {}
+    for name, (command, pattern) in VERSIONS.items():
+        try:
+            text = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
+        except OSError:
+            continue
+        match = re.search(pattern, text)
+        if match:
+            versions[name] = match.group(1)
+    return versions
 
 
 def select_contenders(cases):
@@ -111,19 +124,25 @@ class Runner:
             key = (measure.name, contender.name)
             if key in self.failures or key in self.missing or number >= (contender.rounds or number + 1):
                 continue
-            if not self._is_built(contender):
-                self.missing[key] = "not built"
+            reason = self._missing(contender)
+            if reason:
+                self.missing[key] = reason
                 continue
             try:
                 self.figures.setdefault(key, {})[number] = self._run(measure, contender)
             except BenchError as error:
                 self.failures[key] = f"round {number + 1}: {error}"
 
-    def _is_built(self, contender):
+    def _missing(self, contender):
+        """Why it cannot run; None when it can. What needs a Debian package is not built without that package."""
+        if not all(shutil.which(need, path=SEARCH_PATH) or Path(need).is_dir() for need in contender.needs):
+            return "not installed"
         needed = [self._program(contender)]
         if contender.pool:
             needed += [self.build / "bin" / name for name in ("netpool", "netpool-broker", "netpool-worker")]
-        return all(path.exists() for path in needed)
+        if all(path.exists() for path in needed):
+            return None
+        return "not built" if contender.kind == NETPOOL or not contender.needs else "not installed"
 
     def _program(self, contender):
         name = contender.command[0]
@@ -152,7 +171,7 @@ class Runner:
         arguments = [argument.format(**values) for argument in contender.command[1:]]
         program = [str(self._program(contender))]
         if program[0].endswith(".py"):
-            program.insert(0, sys.executable)
+            program[:0] = [DEBIAN_PYTHON if DEBIAN_PYTHON in contender.needs else sys.executable, "-B"]
         environment = cluster.environment if cluster else dict(os.environ)
         output, started_ns = run_program(program + arguments, environment, self.timeout_s)
         return read_figure(output, measure, started_ns)

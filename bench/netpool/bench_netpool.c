@@ -10,6 +10,7 @@
  *     echo_1m                payloads of 1 MiB, four on their way
  *     start                  the moment (monotonic ns) of the first result
  *     scale_1ms              tasks that sleep for 1 ms
+ *     one_shot               an executor a task: max_tasks_per_executor is 1
  *     queued_1k, queued_100k, queued_1m
  *                            the rate while so many tasks are kept waiting
  */
@@ -143,6 +144,12 @@ static void measure_rate_1k(const struct bench *bench)
 static void measure_scale(const struct bench *bench)
 {
     measure_stream(bench, "sleep_1ms", 16, 0, 1024);
+}
+
+/* Few on their way: what is measured is how fast executors follow each other. */
+static void measure_one_shot(const struct bench *bench)
+{
+    measure_stream(bench, "echo", 16, 16, 64);
 }
 
 static void wait_and_free(netpool_future **future, size_t result_size)
@@ -321,17 +328,10 @@ static const struct {
     const char *name;
     void (*run)(const struct bench *bench);
 } modes[] = {
-    {"rate_16", measure_rate_16},
-    {"rate_1k", measure_rate_1k},
-    {"submit_16", measure_submit_16},
-    {"round_trip", measure_round_trip},
-    {"map8", measure_map8},
-    {"echo_1m", measure_echo_1m},
-    {"start", measure_start},
-    {"scale_1ms", measure_scale},
-    {"queued_1k", measure_queued_1k},
-    {"queued_1m", measure_queued_1m},
-    {"queued_100k", measure_queued_100k},
+    {"rate_16", measure_rate_16},       {"rate_1k", measure_rate_1k},     {"submit_16", measure_submit_16},
+    {"round_trip", measure_round_trip}, {"map8", measure_map8},           {"echo_1m", measure_echo_1m},
+    {"start", measure_start},           {"one_shot", measure_one_shot},   {"scale_1ms", measure_scale},
+    {"queued_1k", measure_queued_1k},   {"queued_1m", measure_queued_1m}, {"queued_100k", measure_queued_100k},
 };
 
 static const char *kind_of(const char *url)
@@ -354,9 +354,10 @@ int main(int argc, char **argv)
     }
     struct bench bench = {.kind = kind_of(argv[1]), .mode = argv[2]};
     bench.seconds = figures_positive(argc > 3 ? argv[3] : "0.5", "seconds");
+    netpool_options options = {.max_tasks_per_executor = strcmp(bench.mode, "one_shot") == 0 ? 1 : 0};
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         if (strcmp(modes[i].name, bench.mode) == 0) {
-            if (netpool_open(&bench.pool, argv[1], NULL, &error) != NETPOOL_OK) {
+            if (netpool_open(&bench.pool, argv[1], &options, &error) != NETPOOL_OK) {
                 figures_die("%s", error.message);
             }
             modes[i].run(&bench);

@@ -2,7 +2,7 @@
 
     peer_python.py pool|executor MODE SECONDS
 
-MODE: round_trip, rate_16, rate_16_map, map8, echo_1m, start. Prints one JSON line, as every program of the benchmark.
+MODE: round_trip, rate_16, rate_16_map, map8, echo_1m, start, one_shot (pool only: a process a task). Prints one JSON line, as every program of the benchmark.
 """
 
 import collections
@@ -34,8 +34,8 @@ class PoolPeer:
 
     name = "pool"
 
-    def __init__(self):
-        self.pool = multiprocessing.Pool(PROCESSES)
+    def __init__(self, tasks_per_process=None):
+        self.pool = multiprocessing.Pool(PROCESSES, maxtasksperchild=tasks_per_process)
 
     def call(self, function, argument):
         return self.pool.apply(function, (argument,))
@@ -154,6 +154,12 @@ def measure_start(peer, mode, seconds):
     print_figure(peer, mode, "ns", time.monotonic_ns())
 
 
+def measure_one_shot(peer, mode, seconds):
+    """A process a task."""
+    print_figure(peer, mode, "tasks/s", rate_of(lambda items: peer.each(noop, items), lambda count: [PAYLOAD] * count,
+                                                20, seconds))
+
+
 MEASURES = {
     "round_trip": measure_round_trip,
     "rate_16": measure_rate,
@@ -161,11 +167,15 @@ MEASURES = {
     "map8": measure_map8,
     "echo_1m": measure_echo,
     "start": measure_start,
+    "one_shot": measure_one_shot,
 }
 
 
 def main():
-    peer = {"pool": PoolPeer, "executor": ExecutorPeer}[sys.argv[1]]()
+    if sys.argv[2] == "one_shot":
+        peer = PoolPeer(tasks_per_process=1)
+    else:
+        peer = {"pool": PoolPeer, "executor": ExecutorPeer}[sys.argv[1]]()
     try:
         MEASURES[sys.argv[2]](peer, sys.argv[2], float(sys.argv[3]))
     finally:
