@@ -125,11 +125,11 @@ void callbacks_end(struct callbacks *callbacks)
     if (!is_started) {
         return;
     }
+    event_signal(&callbacks->changed); /* also for the caller's own thread: it is to look whether it ends */
     if (current == callbacks) {
         run_all(callbacks);
         pthread_detach(callbacks->thread);
         return;
     }
-    event_signal(&callbacks->changed);
     pthread_join(callbacks->thread, NULL);
 }

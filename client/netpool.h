@@ -72,8 +72,9 @@ NETPOOL_API const char *netpool_last_error(void);
 NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_open(netpool **out, const char *url,
                                                            const netpool_options *options, netpool_error *error);
 
-/* Waits for what was submitted, then closes. Futures stay valid and readable until freed. *pool becomes NULL; NULL is
- * harmless. */
+/* Waits for what was submitted, then closes. Futures stay valid and readable until freed. *pool becomes NULL at once;
+ * NULL is harmless. Of several threads that close or terminate the pool in the same variable one does it, and the
+ * others return at once. */
 NETPOOL_API void netpool_close(netpool **pool);
 
 /* Ends what runs and what waits with NETPOOL_CANCELLED and closes, within a few seconds at the worst. */

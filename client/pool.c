@@ -218,11 +218,11 @@ netpool_status netpool_open(netpool **out, const char *url, const netpool_option
 
 static void close_pool(netpool **pool_at, enum np_cancel cancel)
 {
-    struct netpool *pool = pool_at != NULL ? *pool_at : NULL;
+    /* Whoever finds the pool in the variable closes it; another thread, or a callback, may try the same. */
+    struct netpool *pool = pool_at != NULL ? __atomic_exchange_n(pool_at, NULL, __ATOMIC_SEQ_CST) : NULL;
     if (pool == NULL) {
         return;
     }
-    *pool_at = NULL;
     if (!fork_guard_is_child(&pool->guard)) {
         atomic_store(&pool->is_closing, true);
         event_signal(&pool->room); /* those who wait to submit are told */

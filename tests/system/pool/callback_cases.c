@@ -257,6 +257,64 @@ static void a5_pool_may_be_terminated_by_a_callback(void **state)
     assert_in_child(pool_terminated_by_a_callback_is_complete, state);
 }
 
+static void close_or_not(netpool_future *future, const netpool_result *result, void *context)
+{
+    struct meddling *meddling = context;
+    (void)future;
+    netpool_close(&meddling->pool);
+    tally_add(&meddling->tally, result);
+}
+
+static bool pool_is_closed_once_by_two(void **state)
+{
+    struct meddling meddling = {.tally = TALLY_INIT};
+    netpool *pool = meddling.pool = pool_of(state);
+    for (uint64_t i = 0; i < 200; i++) {
+        submit_called(pool, "square", i, close_or_not, &meddling, NULL);
+    }
+    netpool_close(&meddling.pool);
+    tally_wait(&meddling.tally, 200);
+    return meddling.pool == NULL;
+}
+
+static void a5_pool_may_be_closed_by_a_callback_and_a_thread_at_once(void **state)
+{
+    for (int i = 0; i < 5; i++) {
+        assert_in_child(pool_is_closed_once_by_two, state);
+    }
+}
+
+static pthread_key_t at_thread_end;
+
+static void thread_ends(void *ended)
+{
+    tally_add(ended, &(netpool_result){.status = NETPOOL_OK});
+}
+
+static void close_pool_and_note_end(netpool_future *future, const netpool_result *result, void *context)
+{
+    struct meddling *meddling = context;
+    (void)future;
+    netpool_close(&meddling->pool);
+    assert_int_equal(pthread_setspecific(at_thread_end, &meddling->done), 0);
+    tally_add(&meddling->tally, result);
+}
+
+static bool thread_ends_after_a_close_of_its_own(void **state)
+{
+    struct meddling meddling = {.tally = TALLY_INIT, .done = TALLY_INIT};
+    assert_int_equal(pthread_key_create(&at_thread_end, thread_ends), 0);
+    netpool *pool = meddling.pool = pool_of(state);
+    submit_called(pool, "square", 3, close_pool_and_note_end, &meddling, NULL);
+    tally_wait(&meddling.done, 1);
+    return meddling.tally.called == 1;
+}
+
+static void a5_thread_of_callbacks_ends_after_a_close_inside_of_a_call(void **state)
+{
+    assert_in_child(thread_ends_after_a_close_of_its_own, state);
+}
+
 static void free_own(netpool_future *future, const netpool_result *result, void *context)
 {
     struct meddling *meddling = context;
@@ -433,6 +491,8 @@ const struct CMUnitTest callback_cases[] = {
     cmocka_unit_test(a5_callback_may_submit_and_wait_and_map),
     cmocka_unit_test(a5_pool_may_be_closed_by_a_callback),
     cmocka_unit_test(a5_pool_may_be_terminated_by_a_callback),
+    cmocka_unit_test(a5_pool_may_be_closed_by_a_callback_and_a_thread_at_once),
+    cmocka_unit_test(a5_thread_of_callbacks_ends_after_a_close_inside_of_a_call),
     cmocka_unit_test(a5_future_may_be_freed_inside_its_callback),
     cmocka_unit_test(a5_future_freed_early_is_called_back_all_the_same),
     cmocka_unit_test(a5_thread_of_callbacks_takes_no_signals),
