@@ -33,47 +33,63 @@ static bool is_label(const char *text, size_t length)
     return good && text[0] != '=';
 }
 
-static netpool_status add_label(struct label_sets *sets, struct label_set *set, const char *text, size_t length,
-                                netpool_error *error)
+/* All of it, before anything of it is kept. */
+static netpool_status check_labels(const char *text, netpool_error *error)
 {
-    char label[NP_NAME_MAX + 1];
-    if (!is_label(text, length)) {
-        return np_error_set(error, NETPOOL_INVALID,
-                            "options.labels: '%.*s' is not a label of 1 to %d printable characters (\"gpu=1\")",
-                            (int)(length < 40 ? length : 40), text, NP_NAME_MAX);
+    for (size_t count = 1;; count++) {
+        size_t length = strcspn(text, ",");
+        if (!is_label(text, length)) {
+            return np_error_set(error, NETPOOL_INVALID,
+                                "options.labels: '%.*s' is not a label of 1 to %d printable characters (\"gpu=1\")",
+                                (int)(length < 40 ? length : 40), text, NP_NAME_MAX);
+        }
+        if (count > NP_REQUIRED_MAX) {
+            return np_error_set(error, NETPOOL_INVALID, "options.labels: more than %d labels", NP_REQUIRED_MAX);
+        }
+        if (text[length] == '\0') {
+            return NETPOOL_OK;
+        }
+        text += length + 1;
     }
-    if (set->count == NP_REQUIRED_MAX) {
-        return np_error_set(error, NETPOOL_INVALID, "options.labels: more than %d labels", NP_REQUIRED_MAX);
-    }
-    memcpy(label, text, length);
-    label[length] = '\0';
-    const char *kept = names_keep(sets->names, label);
-    if (kept == NULL) {
-        return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
-    }
-    set->labels[set->count++] = kept;
-    return NETPOOL_OK;
 }
 
-/* *out is the caller's to free. */
-static netpool_status split(struct label_sets *sets, const char *text, struct label_set **out, netpool_error *error)
+/* Of a checked text. NULL: no memory. */
+static struct label_set *split(struct names *names, const char *text)
 {
     struct label_set *set = malloc(sizeof *set + NP_REQUIRED_MAX * sizeof set->labels[0]);
     if (set == NULL) {
-        return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
+        return NULL;
     }
-    set->count = 0;
-    netpool_status status;
-    bool is_last;
-    do {
+    for (set->count = 0;; set->count++) {
+        char label[NP_NAME_MAX + 1];
         size_t length = strcspn(text, ",");
-        is_last = text[length] == '\0';
-        status = add_label(sets, set, text, length, error);
+        memcpy(label, text, length);
+        label[length] = '\0';
+        set->labels[set->count] = names_keep(names, label);
+        if (set->labels[set->count] == NULL) {
+            free(set);
+            return NULL;
+        }
+        if (text[length] == '\0') {
+            set->count++;
+            return set;
+        }
         text += length + 1;
-    } while (status == NETPOOL_OK && !is_last);
+    }
+}
+
+/* A set for a text that has none yet. */
+static netpool_status add(struct label_sets *sets, const char *text, struct label_set **out, netpool_error *error)
+{
+    netpool_status status = check_labels(text, error);
     if (status != NETPOOL_OK) {
-        free(set);
         return status;
+    }
+    const char *kept = names_keep(sets->names, text);
+    struct label_set *set = kept != NULL ? split(sets->names, kept) : NULL;
+    if (set == NULL || np_table_put(&sets->by_text, (uint64_t)(uintptr_t)kept, set) != NETPOOL_OK) {
+        free(set);
+        return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
     }
     *out = set;
     return NETPOOL_OK;
@@ -82,20 +98,12 @@ static netpool_status split(struct label_sets *sets, const char *text, struct la
 netpool_status label_sets_keep(struct label_sets *sets, const char *text, const struct label_set **out,
                                netpool_error *error)
 {
-    const char *kept = names_keep(sets->names, text);
-    if (kept == NULL) {
-        return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
-    }
-    uint64_t key = (uint64_t)(uintptr_t)kept;
+    const char *kept = names_find(sets->names, text);
     netpool_status status = NETPOOL_OK;
     pthread_mutex_lock(&sets->mutex);
-    struct label_set *set = np_table_find(&sets->by_text, key);
+    struct label_set *set = kept != NULL ? np_table_find(&sets->by_text, (uint64_t)(uintptr_t)kept) : NULL;
     if (set == NULL) {
-        status = split(sets, kept, &set, error);
-        if (status == NETPOOL_OK && np_table_put(&sets->by_text, key, set) != NETPOOL_OK) {
-            free(set);
-            status = np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
-        }
+        status = add(sets, text, &set, error);
     }
     pthread_mutex_unlock(&sets->mutex);
     if (status == NETPOOL_OK) {

@@ -171,6 +171,9 @@ static netpool_status map_bytes(netpool *pool, const char *function, const netpo
                                 struct map *map, netpool_error *error)
 {
     const netpool_bytes *in = map->in;
+    if (map->count > SIZE_MAX / sizeof *in) {
+        return np_error_set(error, NETPOOL_INVALID, "%zu items do not fit in memory", map->count);
+    }
     netpool_status status = check_map(map, pool, function, options, error);
     for (size_t i = 0; status == NETPOOL_OK && i < map->count; i++) {
         if (in[i].data == NULL && in[i].size > 0) {

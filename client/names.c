@@ -58,17 +58,31 @@ static const char *add(struct names *names, uint64_t hash, struct name *chain, c
     return name->text;
 }
 
+static const char *find(const struct name *chain, const char *text)
+{
+    for (const struct name *name = chain; name != NULL; name = name->next) {
+        if (strcmp(name->text, text) == 0) {
+            return name->text;
+        }
+    }
+    return NULL;
+}
+
+const char *names_find(struct names *names, const char *text)
+{
+    uint64_t hash = names_hash(text);
+    pthread_mutex_lock(&names->mutex);
+    const char *kept = find(np_table_find(&names->by_hash, hash), text);
+    pthread_mutex_unlock(&names->mutex);
+    return kept;
+}
+
 const char *names_keep(struct names *names, const char *text)
 {
     uint64_t hash = names_hash(text);
     pthread_mutex_lock(&names->mutex);
     struct name *chain = np_table_find(&names->by_hash, hash);
-    const char *kept = NULL;
-    for (struct name *name = chain; name != NULL && kept == NULL; name = name->next) {
-        if (strcmp(name->text, text) == 0) {
-            kept = name->text;
-        }
-    }
+    const char *kept = find(chain, text);
     if (kept == NULL) {
         kept = add(names, hash, chain, text);
     }

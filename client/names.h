@@ -24,6 +24,9 @@ void names_fini(struct names *names);
 /* The kept copy; lives until names_fini. NULL: out of memory or of names. */
 const char *names_keep(struct names *names, const char *text);
 
+/* NULL: none is kept. */
+const char *names_find(struct names *names, const char *text);
+
 uint64_t names_hash(const char *text);
 
 #endif

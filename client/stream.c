@@ -267,11 +267,13 @@ netpool_status netpool_stream_put(netpool_stream *stream, netpool_bytes input, i
 
 void netpool_stream_end(netpool_stream *stream)
 {
-    if (stream != NULL) {
-        atomic_store(&stream->is_ended, true);
-        event_signal(&stream->finished); /* the taker may be waiting for what will never come */
-        event_signal(&stream->taken);    /* and the putter for room */
+    if (stream == NULL) {
+        (void)last_error_set(NETPOOL_INVALID, __func__, "stream is NULL");
+        return;
     }
+    atomic_store(&stream->is_ended, true);
+    event_signal(&stream->finished); /* the taker may be waiting for what will never come */
+    event_signal(&stream->taken);    /* and the putter for room */
 }
 
 void netpool_stream_close(netpool_stream **stream_at)

@@ -56,13 +56,20 @@ static bool is_at_end(struct netpool_stream *stream)
            stream->taken_count == atomic_load(&stream->put_count);
 }
 
-netpool_status netpool_stream_next(netpool_stream *stream, int timeout_ms, uint64_t *index, netpool_result *result)
+/* The words for a call that found no stream, or one of another process. */
+static netpool_status check_stream(const struct netpool_stream *stream, const char *call)
 {
     if (stream == NULL) {
-        return last_error_set(NETPOOL_INVALID, __func__, "stream is NULL");
+        return last_error_set(NETPOOL_INVALID, call, "stream is NULL");
     }
-    if (fork_guard_is_child(&stream->pool->guard)) {
-        return last_error_status(NETPOOL_FORKED, __func__);
+    return fork_guard_is_child(&stream->pool->guard) ? last_error_status(NETPOOL_FORKED, call) : NETPOOL_OK;
+}
+
+netpool_status netpool_stream_next(netpool_stream *stream, int timeout_ms, uint64_t *index, netpool_result *result)
+{
+    netpool_status status = check_stream(stream, __func__);
+    if (status != NETPOOL_OK) {
+        return status;
     }
     if (stream->borrowed != NULL) {
         stream_free_item(stream->borrowed);
@@ -119,7 +126,7 @@ static void run_look(struct engine_request *request, struct dialogue *dialogue, 
 void netpool_stream_get_progress(netpool_stream *stream, uint64_t *finished, double *running)
 {
     struct look look = {.request = {.run = run_look}, .stream = stream};
-    bool is_usable = stream != NULL && !fork_guard_is_child(&stream->pool->guard);
+    bool is_usable = check_stream(stream, __func__) == NETPOOL_OK;
     if (is_usable && running != NULL && engine_post(stream->pool->engine, &look.request)) {
         (void)engine_wait(stream->pool->engine, &look.done, 0, NP_NEVER, true);
     }
@@ -133,9 +140,12 @@ void netpool_stream_get_progress(netpool_stream *stream, uint64_t *finished, dou
 
 void netpool_stream_get_profile(netpool_stream *stream, netpool_profile *out)
 {
-    if (out != NULL && stream != NULL) {
+    if (out == NULL) {
+        (void)last_error_set(NETPOOL_INVALID, __func__, "out is NULL");
+        return;
+    }
+    *out = (netpool_profile){0};
+    if (check_stream(stream, __func__) == NETPOOL_OK) {
         profile_read(&stream->profile, engine_slots(stream->pool->engine), out);
-    } else if (out != NULL) {
-        *out = (netpool_profile){0};
     }
 }

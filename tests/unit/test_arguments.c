@@ -116,11 +116,13 @@ static void labels_are_split_checked_and_kept_once_for_each_text(void **state)
     assert_string_equal(set->labels[1], "fast");
     assert_int_equal(label_sets_keep(&sets, "gpu=1,fast", &same, NULL), NETPOOL_OK);
     assert_ptr_equal(set, same);
+    const size_t kept = names.count;
     static const char *const bad[] = {"", ",", "gpu=1,", ",fast", "a,,b", "two words", "=1", "a,\x7f"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(label_sets_keep(&sets, bad[i], &set, &error), NETPOOL_INVALID);
         assert_non_null(strstr(error.message, "options.labels"));
     }
+    assert_int_equal(names.count, kept); /* nothing of them */
     for (int i = 1; i < 16; i++) {
         strcat(many, ",a");
     }
