@@ -25,7 +25,7 @@ foreach(program netpool-broker netpool-worker)
 endforeach()
 
 set(pool_sources)
-foreach(source test_pool.c tally.c callback_cases.c control_cases.c crash_cases.c executor_cases.c
+foreach(source test_pool.c tally.c argument_cases.c callback_cases.c control_cases.c crash_cases.c executor_cases.c
         fault_cases.c life_cases.c map_cases.c profile_cases.c reduce_cases.c schedule_cases.c set_cases.c
         stream_cases.c task_cases.c typed_cases.c watch_cases.c)
   list(APPEND pool_sources pool/${source})

@@ -54,6 +54,8 @@ extern const struct CMUnitTest control_cases[];
 extern const size_t control_case_count;
 extern const struct CMUnitTest executor_cases[];
 extern const size_t executor_case_count;
+extern const struct CMUnitTest argument_cases[];
+extern const size_t argument_case_count;
 extern const struct CMUnitTest callback_cases[];
 extern const size_t callback_case_count;
 extern const struct CMUnitTest set_cases[];

@@ -80,6 +80,7 @@ int main(int argc, char **argv)
                   {crash_cases, crash_case_count},
                   {stream_cases, stream_case_count},
                   {life_cases, life_case_count},
+                  {argument_cases, argument_case_count},
                   {callback_cases, callback_case_count},
                   {set_cases, set_case_count},
                   {profile_cases, profile_case_count},
