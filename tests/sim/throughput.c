@@ -13,16 +13,32 @@
 #include "common/clock.h"
 #include "tests/sim/throughput.h"
 
-enum { CLIENT = 1, WORKER_A = 2, WORKER_B = 3, BATCH = 256, PAYLOAD = 16 };
+enum { CLIENT = 1, FIRST_WORKER = 2, BATCH = 256, PAYLOAD = 16 };
+
+struct seqs {
+    uint64_t *items;
+    size_t count;
+    size_t capacity;
+};
 
 /* Messages that the core has sent and that are to be answered. */
 struct answers {
-    uint64_t assigned[2][1 << 17]; /* seqs, by worker */
-    size_t assigned_count[2];
-    uint64_t finished[1 << 17];
-    size_t finished_count;
-    uint64_t credit;
+    struct seqs *assigned; /* by worker */
+    struct seqs finished;
 };
+
+static void append(struct seqs *seqs, const uint64_t *items, size_t count)
+{
+    if (seqs->count + count > seqs->capacity) {
+        seqs->capacity = 2 * (seqs->count + count);
+        seqs->items = realloc(seqs->items, seqs->capacity * sizeof *seqs->items);
+        if (seqs->items == NULL) {
+            abort();
+        }
+    }
+    memcpy(seqs->items + seqs->count, items, count * sizeof *items);
+    seqs->count += count;
+}
 
 static void on_send(void *context, uint64_t peer, Np__Envelope *envelope, const void *body, size_t body_size,
                     bool urgent)
@@ -32,18 +48,9 @@ static void on_send(void *context, uint64_t peer, Np__Envelope *envelope, const 
     (void)body_size;
     (void)urgent;
     if (envelope->kind_case == NP__ENVELOPE__KIND_ASSIGN) {
-        size_t *count = &answers->assigned_count[peer - WORKER_A];
-        memcpy(answers->assigned[peer - WORKER_A] + *count, envelope->assign->seqs,
-               envelope->assign->n_seqs * sizeof(uint64_t));
-        *count += envelope->assign->n_seqs;
+        append(&answers->assigned[peer - FIRST_WORKER], envelope->assign->seqs, envelope->assign->n_seqs);
     } else if (envelope->kind_case == NP__ENVELOPE__KIND_RESULTS) {
-        memcpy(answers->finished + answers->finished_count, envelope->results->seqs,
-               envelope->results->n_seqs * sizeof(uint64_t));
-        answers->finished_count += envelope->results->n_seqs;
-    } else if (envelope->kind_case == NP__ENVELOPE__KIND_CREDIT && peer == CLIENT) {
-        answers->credit = envelope->credit->tasks;
-    } else if (envelope->kind_case == NP__ENVELOPE__KIND_WELCOME && peer == CLIENT) {
-        answers->credit = envelope->welcome->credit_tasks;
+        append(&answers->finished, envelope->results->seqs, envelope->results->n_seqs);
     }
 }
 
@@ -65,7 +72,8 @@ static void give(struct core *core, uint64_t peer, Np__Envelope *envelope, size_
 
 static void join(struct core *core, uint64_t peer, Np__Role role)
 {
-    uint8_t id[NP_SESSION_SIZE] = {(uint8_t)peer};
+    uint8_t id[NP_SESSION_SIZE] = {0};
+    memcpy(id, &peer, sizeof peer);
     char *functions[] = {(char *)"noop"};
     core_connect(core, peer, &(struct core_peer){.role = role, .name = "", .address = "here"}, 0);
     Np__Hello hello = NP__HELLO__INIT;
@@ -108,12 +116,12 @@ static void submit(struct core *core, uint64_t first, size_t count)
     give(core, CLIENT, &envelope, count * PAYLOAD);
 }
 
-static void answer_worker(struct core *core, struct answers *answers, uint64_t peer)
+static void answer_worker(struct core *core, struct seqs *assigned, uint64_t peer)
 {
     static uint32_t sizes[BATCH];
     static uint64_t compute_ns[BATCH];
-    size_t total = answers->assigned_count[peer - WORKER_A];
-    answers->assigned_count[peer - WORKER_A] = 0;
+    size_t total = assigned->count;
+    assigned->count = 0;
     for (size_t from = 0; from < total; from += BATCH) {
         size_t count = total - from < BATCH ? total - from : BATCH;
         for (size_t i = 0; i < count; i++) {
@@ -125,7 +133,7 @@ static void answer_worker(struct core *core, struct answers *answers, uint64_t p
         results.session.len = NP_SESSION_SIZE;
         results.epoch = 1;
         results.n_seqs = results.n_sizes = results.n_compute_ns = count;
-        results.seqs = answers->assigned[peer - WORKER_A] + from;
+        results.seqs = assigned->items + from;
         results.sizes = sizes;
         results.compute_ns = compute_ns;
         Np__Envelope envelope = NP__ENVELOPE__INIT;
@@ -137,12 +145,12 @@ static void answer_worker(struct core *core, struct answers *answers, uint64_t p
 
 static size_t acknowledge(struct core *core, struct answers *answers)
 {
-    size_t count = answers->finished_count;
-    answers->finished_count = 0;
+    size_t count = answers->finished.count;
+    answers->finished.count = 0;
     for (size_t from = 0; from < count; from += BATCH) {
         Np__Acknowledge message = NP__ACKNOWLEDGE__INIT;
         message.n_seqs = count - from < BATCH ? count - from : BATCH;
-        message.seqs = answers->finished + from;
+        message.seqs = answers->finished.items + from;
         Np__Envelope envelope = NP__ENVELOPE__INIT;
         envelope.kind_case = NP__ENVELOPE__KIND_ACKNOWLEDGE;
         envelope.acknowledge = &message;
@@ -165,60 +173,83 @@ static size_t heap_bytes(void)
     return info.uordblks + info.hblkhd;
 }
 
-/* Keeps `queued` tasks queued while `count` tasks pass through. Returns nanoseconds a task. */
-static double run(size_t queued, size_t count)
+static void submit_all(struct core *core, uint64_t *next, size_t count)
 {
-    struct answers *answers = calloc(1, sizeof *answers);
+    while (count > 0) {
+        size_t most = count < BATCH ? count : BATCH;
+        submit(core, *next, most);
+        core_flush(core, 0); /* grants new credit */
+        *next += most;
+        count -= most;
+    }
+}
+
+/* Each worker answers what it has, the client acknowledges and submits as much again. Returns how many that were. */
+static size_t turn(struct core *core, struct answers *answers, const struct throughput_load *load, uint64_t *next)
+{
+    for (size_t i = 0; i < load->workers; i++) {
+        answer_worker(core, &answers->assigned[i], FIRST_WORKER + i);
+    }
+    core_flush(core, 0);
+    size_t acknowledged = acknowledge(core, answers);
+    submit_all(core, next, acknowledged);
+    return acknowledged;
+}
+
+static void answers_free(struct answers *answers, size_t workers)
+{
+    for (size_t i = 0; i < workers; i++) {
+        free(answers->assigned[i].items);
+    }
+    free(answers->assigned);
+    free(answers->finished.items);
+}
+
+struct throughput_cost throughput_measure(const struct throughput_load *load)
+{
+    struct throughput_cost cost;
+    struct answers answers = {.assigned = calloc(load->workers, sizeof *answers.assigned)};
     struct core_config config = {.epoch = 1, .recovery_ns = -1};
-    struct core_output output = {.context = answers, .send = on_send, .close = on_close};
+    struct core_output output = {.context = &answers, .send = on_send, .close = on_close};
     struct core *core = NULL;
-    if (answers == NULL || core_new(&core, &config, &output, 0) != NETPOOL_OK) {
+    if (answers.assigned == NULL || core_new(&core, &config, &output, 0) != NETPOOL_OK) {
         abort();
     }
     join(core, CLIENT, NP__ROLE__CLIENT);
     core_flush(core, 0);
     uint64_t next = 1;
     size_t before = heap_bytes();
-    while (next <= queued) {
-        size_t most = queued + 1 - next < BATCH ? queued + 1 - next : BATCH;
-        submit(core, next, most);
-        next += most;
-        core_flush(core, 0);
+    submit_all(core, &next, load->queued);
+    cost.bytes = (double)(heap_bytes() - before) / (double)load->queued;
+    for (size_t i = 0; i < load->workers; i++) {
+        join(core, FIRST_WORKER + i, NP__ROLE__WORKER);
     }
-    printf("%8zu queued: %6.1f bytes a queued task", queued, (double)(heap_bytes() - before) / (double)queued);
-    join(core, WORKER_A, NP__ROLE__WORKER);
-    join(core, WORKER_B, NP__ROLE__WORKER);
     core_flush(core, 0);
 
     int64_t start = cpu_ns();
     size_t done = 0;
-    while (done < count) {
-        answer_worker(core, answers, WORKER_A);
-        answer_worker(core, answers, WORKER_B);
-        core_flush(core, 0);
-        size_t acknowledged = acknowledge(core, answers);
-        for (size_t left = acknowledged; left > 0;) {
-            size_t most = left < BATCH ? left : BATCH;
-            submit(core, next, most);
-            next += most;
-            left -= most;
-        }
-        core_flush(core, 0);
-        done += acknowledged;
+    while (done < load->count) {
+        done += turn(core, &answers, load, &next);
     }
-    double ns = (double)(cpu_ns() - start) / (double)done;
-    struct core_stats stats;
-    core_get_stats(core, &stats);
-    printf(", %6.1f ns a task, %5.2f M tasks/s\n", ns, 1e3 / ns);
+    cost.ns = (double)(cpu_ns() - start) / (double)done;
     core_destroy(&core);
-    free(answers);
-    return ns;
+    answers_free(&answers, load->workers);
+    return cost;
+}
+
+static double print_cost(size_t queued, size_t count)
+{
+    struct throughput_cost cost =
+        throughput_measure(&(struct throughput_load){.queued = queued, .workers = 2, .count = count});
+    printf("%8zu queued: %6.1f bytes a queued task, %6.1f ns a task, %5.2f M tasks/s\n", queued, cost.bytes, cost.ns,
+           1e3 / cost.ns);
+    return cost.ns;
 }
 
 int throughput(size_t count)
 {
-    double few = run(1000, count);
-    double many = run(1000000, count);
+    double few = print_cost(1000, count);
+    double many = print_cost(1000000, count);
     printf("rate with 1,000,000 queued is %.0f %% of the rate with 1,000\n", 100 * few / many);
     return 0;
 }
