@@ -46,6 +46,17 @@ static void fail(struct backend_local *local, netpool_status status, const char 
     engine_fail(local->engine, status, reason);
 }
 
+/* What to do about a companion that has ended. */
+static const char *advice(const struct backend_local *local, bool was_ready, bool again)
+{
+    if (was_ready) {
+        return again ? "" : "; a forked one cannot be replaced while the program has threads";
+    }
+    return local->settings->start_method == NETPOOL_START_SPAWN
+               ? "; does main call netpool_init first, as NETPOOL_START_SPAWN needs?"
+               : "";
+}
+
 /* Ends what is left of the companion, and starts another where that is possible. */
 static void replace_companion(struct backend_local *local, const char *why)
 {
@@ -69,8 +80,7 @@ static void replace_companion(struct backend_local *local, const char *why)
         return;
     }
     (void)snprintf(text, sizeof text, "the worker process of the local pool ended (%s)%s%s%s", how,
-                   why[0] != '\0' ? ": " : "", why,
-                   was_ready && !again ? "; a forked one cannot be replaced while the program has threads" : "");
+                   why[0] != '\0' ? ": " : "", why, advice(local, was_ready, again));
     fail(local, again ? error.status : was_ready ? NETPOOL_UNREACHABLE : NETPOOL_SYSTEM, text);
 }
 
@@ -222,7 +232,10 @@ static void tick(struct backend *backend, int64_t now, bool may_block)
     }
     if (now >= local->open_deadline) {
         local->open_deadline = NP_NEVER;
-        fail(local, NETPOOL_UNREACHABLE, "the worker process of the local pool was not ready in time");
+        char text[200];
+        (void)snprintf(text, sizeof text, "the worker process of the local pool was not ready in time%s",
+                       advice(local, false, false));
+        fail(local, NETPOOL_UNREACHABLE, text);
     }
 }
 

@@ -213,6 +213,11 @@ static netpool_status start_anew(pid_t *pid, const struct settings *settings, co
 {
     char program[4096] = "/proc/self/exe";
     bool search = false;
+    if (settings->start_method == NETPOOL_START_SPAWN && companion_is_due()) {
+        return np_error_set(error, NETPOOL_UNSUPPORTED,
+                            "this process was started by a pool, to serve it (NETPOOL_START_SPAWN), and starts no "
+                            "others: call netpool_init(&argc, &argv) first in main");
+    }
     if (settings->start_method == NETPOOL_START_MODULE && !find_worker_program(program)) {
         (void)strcpy(program, "netpool-worker");
         search = true;

@@ -30,6 +30,9 @@ char **companion_arguments(const struct companion *companion, const char *progra
 /* Whether these are such arguments; *out borrows from argv. */
 bool companion_parse(struct companion *out, int argc, char **argv);
 
+/* Was this process started with such arguments? Then it should have become a companion, and has not. */
+bool companion_is_due(void);
+
 /* Makes this process a companion: drops inherited descriptors and signal settings, serves, ends the process. */
 _Noreturn void companion_run(const struct companion *companion);
 

@@ -106,6 +106,26 @@ static void a12_spawn_executes_the_program_anew(void **state)
     netpool_close(&other);
 }
 
+/* A program that forgets netpool_init: as its own worker process it comes to netpool_open again. 42: is refused. */
+static int open_as_forgetful_program(void)
+{
+    netpool_options options = {.start_method = NETPOOL_START_SPAWN};
+    netpool *pool;
+    netpool_error error;
+    netpool_status status = netpool_open(&pool, "local:1", &options, &error);
+    return status == NETPOOL_UNSUPPORTED && strstr(error.message, "netpool_init") != NULL ? 42 : 1;
+}
+
+static void a12_spawn_without_init_ends_and_says_so(void **state)
+{
+    (void)state;
+    netpool_options options = {.start_method = NETPOOL_START_SPAWN};
+    assert_int_equal(setenv("POOL_OPEN_FORGETS_INIT", "1", 1), 0);
+    open_fails("local:1", &options, NETPOOL_SYSTEM, "netpool_init");
+    open_fails("local:1", &options, NETPOOL_SYSTEM, "42");
+    assert_int_equal(unsetenv("POOL_OPEN_FORGETS_INIT"), 0);
+}
+
 static void a12_module_runs_functions_of_modules_only(void **state)
 {
     (void)state;
@@ -359,6 +379,9 @@ int main(int argc, char **argv)
 {
     static enum cluster_kind tls = CLUSTER_TLS;
     static enum cluster_kind ipc = CLUSTER_IPC;
+    if (getenv("POOL_OPEN_FORGETS_INIT") != NULL) {
+        return open_as_forgetful_program();
+    }
     netpool_init(&argc, &argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(malformed_urls_are_quoted),
@@ -368,6 +391,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(killed_worker_process_that_was_spawned_is_replaced),
         cmocka_unit_test(environment_names_the_pool),
         cmocka_unit_test(a12_spawn_executes_the_program_anew),
+        cmocka_unit_test(a12_spawn_without_init_ends_and_says_so),
         cmocka_unit_test(a12_module_runs_functions_of_modules_only),
         cmocka_unit_test(a12_fork_with_threads_says_what_to_use_instead),
         cmocka_unit_test(unreachable_brokers_are_named_within_the_time),
