@@ -41,13 +41,14 @@ struct server {
 static void on_connected(void *owner, struct port *port, uint64_t peer, const struct link_peer *who)
 {
     struct server *server = owner;
-    if (np_table_put(&server->owners, peer, port) != NETPOOL_OK) {
-        port->operations->close(port, peer, NETPOOL_NO_MEMORY, "the broker has no memory for another peer");
+    struct core_peer known = {.role = who->role, .name = who->name, .address = who->address};
+    if (np_table_put(&server->owners, peer, port) == NETPOOL_OK &&
+        core_connect(server->core, peer, &known, np_clock_now())) {
+        server->has_events = true;
         return;
     }
-    struct core_peer known = {.role = who->role, .name = who->name, .address = who->address};
-    core_connect(server->core, peer, &known, np_clock_now());
-    server->has_events = true;
+    np_table_take(&server->owners, peer);
+    port->operations->close(port, peer, NETPOOL_NO_MEMORY, "the broker has no memory for another peer");
 }
 
 static void on_received(void *owner, struct port *port, uint64_t peer, struct np_message *message)

@@ -86,9 +86,11 @@ static void replace_companion(struct backend_local *local, const char *why)
 
 static void link_opened(void *owner, struct channel *channel)
 {
-    (void)channel;
     struct backend_local *local = owner;
     local->peer = embedded_connect_worker(&local->embedded, "", "child process", np_clock_now());
+    if (local->peer == 0) {
+        channel_close(channel, NETPOOL_NO_MEMORY, "out of memory");
+    }
 }
 
 static void link_received(void *owner, struct channel *channel, struct np_message *message)

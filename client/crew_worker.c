@@ -394,6 +394,10 @@ netpool_status crew_worker_new(struct crew_worker **out, const struct settings *
         return status;
     }
     worker->peer = embedded_connect_worker(embedded, "", "threads", np_clock_now());
+    if (worker->peer == 0) {
+        crew_worker_destroy(&worker);
+        return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
+    }
     say_hello(worker);
     *out = worker;
     return NETPOOL_OK;

@@ -72,7 +72,9 @@ netpool_status embedded_init(struct embedded *embedded, const struct settings *s
         return np_error_set(error, status, "cannot start the embedded broker: %s", netpool_status_text(status));
     }
     struct core_peer who = {.role = NP__ROLE__CLIENT, .name = "", .address = "this program"};
-    core_connect(embedded->core, CLIENT_PEER, &who, now);
+    if (!core_connect(embedded->core, CLIENT_PEER, &who, now)) {
+        return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
+    }
     dialogue_connect(embedded->dialogue, now);
     return NETPOOL_OK;
 }
@@ -88,8 +90,7 @@ uint64_t embedded_connect_worker(struct embedded *embedded, const char *name, co
 {
     uint64_t peer = ++embedded->last_peer;
     struct core_peer who = {.role = NP__ROLE__WORKER, .name = name, .address = address};
-    core_connect(embedded->core, peer, &who, now);
-    return peer;
+    return core_connect(embedded->core, peer, &who, now) ? peer : 0;
 }
 
 void embedded_flush(struct embedded *embedded, int64_t now)

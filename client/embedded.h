@@ -34,7 +34,7 @@ NETPOOL_MUST_CHECK netpool_status embedded_init(struct embedded *embedded, const
                                                 void *owner, netpool_error *error);
 void embedded_fini(struct embedded *embedded);
 
-/* Makes a worker known to the core; returns its peer number. */
+/* Makes a worker known to the core; returns its peer number, 0: no memory. */
 uint64_t embedded_connect_worker(struct embedded *embedded, const char *name, const char *address, int64_t now);
 
 /* Carries messages between dialogue and core until neither has one. */

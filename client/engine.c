@@ -469,6 +469,7 @@ void engine_fail(struct engine *engine, netpool_status status, const char *reaso
     if (engine->failure.status == NETPOOL_OK) {
         (void)np_error_set(&engine->failure, status, "%s", reason);
     }
+    engine_wake(engine); /* the tasks end in the next turn, and nothing else may be going to happen */
     if (!engine->is_opened) {
         engine->opening = engine->failure;
         engine_opened(engine);

@@ -143,7 +143,7 @@ static void settle_closing(struct core *core, int64_t now)
     }
 }
 
-void core_connect(struct core *core, uint64_t id, const struct core_peer *who, int64_t now)
+bool core_connect(struct core *core, uint64_t id, const struct core_peer *who, int64_t now)
 {
     struct peer *peer = peer_new(core, id, who, now);
     if (peer == NULL || np_table_put(&core->peers, id, peer) != NETPOOL_OK) {
@@ -152,11 +152,12 @@ void core_connect(struct core *core, uint64_t id, const struct core_peer *who, i
             free(peer);
         }
         core_log(core, NP_LOG_ERROR, "no memory for the peer %s", who->address != NULL ? who->address : "");
-        return;
+        return false;
     }
     if (core->is_shut) {
         peer_close(core, peer, NETPOOL_CLOSED, "the broker is going down");
     }
+    return true;
 }
 
 void core_disconnect(struct core *core, uint64_t id, bool orderly, int64_t now)
