@@ -76,7 +76,7 @@ netpool_status netpool_completion_next(netpool_completion *completion, int timeo
         return last_error_set(NETPOOL_INVALID, __func__, completion == NULL ? "completion is NULL" : "index is NULL");
     }
     struct watch_set *set = completion->set;
-    if (set->count > 0 && fork_guard_is_child(&set->watches[0].future->pool->guard)) {
+    if (set->count > 0 && fork_guard_is_child(&set->watches[0].pool->guard)) {
         return last_error_status(NETPOOL_FORKED, __func__);
     }
     int64_t deadline = pool_deadline(timeout_ms);
@@ -100,7 +100,7 @@ void netpool_completion_close(netpool_completion **completion_at)
     }
     *completion_at = NULL;
     struct watch_set *set = completion->set;
-    if (set->count > 0 && fork_guard_is_child(&set->watches[0].future->pool->guard)) {
+    if (set->count > 0 && fork_guard_is_child(&set->watches[0].pool->guard)) {
         free(set); /* the locks of its pools may be held for ever here */
     } else {
         watch_set_free(set);

@@ -214,7 +214,8 @@ NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_wait_many(netpool_future *
 
 /* The futures of a set as they finish. */
 typedef struct netpool_completion netpool_completion;
-/* Watches the futures of an array. They must outlive the completion; a future may stand in several. */
+/* Watches the futures of an array, which is not needed afterwards. A future may stand in several, and may be freed
+ * once its index was returned. */
 NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_as_completed(netpool_future *const *futures, size_t count,
                                                                    netpool_completion **out);
 /* *index: of the next finished future in the array. NETPOOL_TIMEOUT; NETPOOL_CLOSED after the last. */

@@ -192,6 +192,7 @@ static netpool_status open_pool(netpool **out, const char *url, const netpool_op
     fork_guard_init(&pool->guard);
     names_init(&pool->names);
     profile_init(&pool->profile, NULL);
+    pool->profile.threads = pool->settings.url.kind == NP_URL_THREADS ? pool->settings.slots : 0;
     label_sets_init(&pool->label_sets, &pool->names);
     callbacks_init(&pool->callbacks, pool);
     pthread_mutex_init(&pool->watch_mutex, NULL);

@@ -12,6 +12,7 @@ void profile_init(struct np_profile *profile, const struct np_profile *pool)
     atomic_init(&profile->least_away_ns, UINT64_MAX);
     atomic_init(&profile->first_submitted, NP_NEVER);
     if (pool != NULL) {
+        profile->threads = pool->threads;
         profile->pool_tasks_before = atomic_load(&pool->tasks);
         profile->pool_serialize_before_ns = atomic_load(&pool->serialize_ns);
     }
@@ -105,6 +106,16 @@ size_t profile_suggest_chunk(uint64_t items, uint64_t compute_ns, uint64_t task_
     return (double)chunk < wanted ? chunk + 1 : chunk > 0 ? chunk : 1;
 }
 
+/* Threads cannot be told apart: as many as there were tasks for. */
+static unsigned count_executors(const struct np_profile *profile)
+{
+    uint64_t returned = atomic_load(&profile->tasks) - atomic_load(&profile->failed);
+    if (profile->threads == 0) {
+        return atomic_load(&profile->executors);
+    }
+    return returned < profile->threads ? (unsigned)returned : profile->threads;
+}
+
 void profile_read(const struct np_profile *profile, unsigned slots, netpool_profile *out)
 {
     uint64_t tasks = atomic_load(&profile->tasks);
@@ -116,7 +127,7 @@ void profile_read(const struct np_profile *profile, unsigned slots, netpool_prof
                              .serialize_ns = serialize_ns(profile, tasks),
                              .queue_ns = atomic_load(&profile->queue_ns),
                              .compute_ns = atomic_load(&profile->compute_ns),
-                             .executors = atomic_load(&profile->executors)};
+                             .executors = count_executors(profile)};
     if (tasks == 0) {
         return;
     }

@@ -28,6 +28,7 @@ struct np_profile {
     _Atomic int64_t last_finished;
     _Atomic uint32_t executors;
     struct np_table seen;          /* executors, by name and pid; the leader's */
+    unsigned threads;              /* that share this process, in a `threads:N` pool; 0: executors are processes */
     const struct np_profile *pool; /* that it is a part of; NULL: it is a pool's */
     uint64_t pool_tasks_before;    /* of `pool`, at the beginning */
     uint64_t pool_serialize_before_ns;

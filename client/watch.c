@@ -81,7 +81,7 @@ static void list(struct watch *watch)
  * the two sees the other. */
 static void begin(struct watch *watch)
 {
-    pthread_mutex_t *mutex = &watch->future->pool->watch_mutex;
+    pthread_mutex_t *mutex = &watch->pool->watch_mutex;
     pthread_mutex_lock(mutex);
     list(watch);
     if (future_is_done(watch->future)) {
@@ -134,6 +134,8 @@ struct watch_set *watch_set_new(netpool_future *const *futures, size_t count, en
     for (size_t i = 0; i < count; i++) {
         set->watches[i].future = futures[i];
         set->watches[i].set = set;
+        set->watches[i].pool = futures[i]->pool;
+        pool_retain(futures[i]->pool);
         begin(&set->watches[i]);
     }
     return set;
@@ -144,11 +146,12 @@ void watch_set_free(struct watch_set *set)
     for (size_t i = 0; i < set->count; i++) {
         struct watch *watch = &set->watches[i];
         /* Also for one that is not listed any more: whoever took it out of its list has let go of the set then. */
-        pthread_mutex_lock(&watch->future->pool->watch_mutex);
+        pthread_mutex_lock(&watch->pool->watch_mutex);
         if (watch->is_listed) {
             unlist(watch);
         }
-        pthread_mutex_unlock(&watch->future->pool->watch_mutex);
+        pthread_mutex_unlock(&watch->pool->watch_mutex);
+        pool_release(watch->pool);
     }
     free(set);
 }

@@ -17,7 +17,8 @@
 struct watch_set;
 
 struct watch {
-    netpool_future *future;
+    netpool_future *future; /* may be gone once it has finished */
+    struct netpool *pool;   /* of the future; retained */
     struct watch_set *set;
     struct watch *next; /* in the future's list, while is_listed */
     struct watch *previous;
@@ -48,7 +49,8 @@ bool watch_is_reached(enum netpool_wait_for condition, size_t count, size_t fini
 /* The words for an array that holds what cannot be waited for: NETPOOL_INVALID, NETPOOL_FORKED. */
 NETPOOL_MUST_CHECK netpool_status watch_check(netpool_future *const *futures, size_t count, const char *call);
 
-/* Watches all of a checked array until watch_set_free; the futures must live until then. NULL: out of memory. */
+/* Watches all of a checked array until watch_set_free. A future that is freed meanwhile finishes, cancelled, and is
+ * not looked at afterwards. NULL: out of memory. */
 struct watch_set *watch_set_new(netpool_future *const *futures, size_t count, enum netpool_wait_for condition,
                                 bool wants_each);
 

@@ -201,6 +201,28 @@ static void a8_completions_may_go_before_their_futures_finish(void **state)
     }
 }
 
+static void a8_futures_may_be_freed_as_they_are_taken(void **state)
+{
+    netpool *pool = pool_of(state);
+    enum { COUNT = 1000 };
+    netpool_future *futures[COUNT];
+    netpool_completion *completion;
+    size_t index;
+    for (uint64_t i = 0; i < COUNT; i++) {
+        futures[i] = submit_number(pool, "square", i, NULL);
+    }
+    assert_int_equal(netpool_as_completed(futures, COUNT, &completion), NETPOOL_OK);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(netpool_completion_next(completion, -1, &index), NETPOOL_OK);
+        netpool_future_free(&futures[index]);
+        if (i == COUNT / 2) {
+            netpool_close(&pool); /* the completion alone holds it in the end */
+        }
+    }
+    assert_int_equal(netpool_completion_next(completion, -1, &index), NETPOOL_CLOSED);
+    netpool_completion_close(&completion);
+}
+
 /* Quadratic work would run into the time limit. */
 static void a8_a_hundred_thousand_futures(void **state)
 {
@@ -239,6 +261,7 @@ const struct CMUnitTest set_cases[] = {
     cmocka_unit_test(a8_sets_that_are_none),
     cmocka_unit_test(a8_as_completed_over_two_pools),
     cmocka_unit_test(a8_completions_may_go_before_their_futures_finish),
+    cmocka_unit_test(a8_futures_may_be_freed_as_they_are_taken),
     cmocka_unit_test(a8_a_hundred_thousand_futures),
 };
 const size_t set_case_count = sizeof set_cases / sizeof set_cases[0];
