@@ -2,6 +2,7 @@
 set(pool_functions ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c
   ${PROJECT_SOURCE_DIR}/examples/arguments/arguments_functions.c
   ${PROJECT_SOURCE_DIR}/tests/support/reduce_functions.c ${PROJECT_SOURCE_DIR}/tests/support/executor_functions.c
+  ${PROJECT_SOURCE_DIR}/tests/support/contract_functions.c
   $<TARGET_OBJECTS:test_crash_functions>)
 add_library(test_module_pool_functions MODULE ${pool_functions})
 target_link_libraries(test_module_pool_functions PRIVATE np_flags arguments_messages m)
@@ -25,9 +26,9 @@ foreach(program netpool-broker netpool-worker)
 endforeach()
 
 set(pool_sources)
-foreach(source test_pool.c tally.c argument_cases.c callback_cases.c control_cases.c crash_cases.c executor_cases.c
-        fault_cases.c life_cases.c map_cases.c profile_cases.c reduce_cases.c schedule_cases.c set_cases.c
-        stream_cases.c task_cases.c typed_cases.c watch_cases.c)
+foreach(source test_pool.c tally.c gates.c argument_cases.c callback_cases.c contract_cases.c control_cases.c crash_cases.c
+        executor_cases.c fault_cases.c life_cases.c map_cases.c order_cases.c profile_cases.c reduce_cases.c schedule_cases.c
+        set_cases.c stream_cases.c task_cases.c typed_cases.c watch_cases.c)
   list(APPEND pool_sources pool/${source})
 endforeach()
 add_executable(test_pool ${pool_sources} ${pool_functions})

@@ -72,7 +72,7 @@ def job_options():
     return "--sleep-us", SLEEP_US, "--max-attempts", "20", "--progress", "1000", "--limit-ms", "150000"
 
 
-def executors_killed_at_random_in_a_local_pool_cost_attempts_and_no_task(build):
+def b2_executors_killed_at_random_in_a_local_pool_cost_attempts_and_no_task(build):
     with c.Cluster(build) as cluster:
         job = cluster.job("local:4", TASKS, *job_options(), "--module", cluster.support("ledger.so"))
         report = kill_until_done(cluster, job, job.pid)
@@ -80,7 +80,7 @@ def executors_killed_at_random_in_a_local_pool_cost_attempts_and_no_task(build):
         assert report["info"]["done"] == TASKS and report["info"]["failed"] == 0, report
 
 
-def executors_killed_at_random_on_a_tls_cluster_cost_attempts_and_no_task(build):
+def b2_executors_killed_at_random_on_a_tls_cluster_cost_attempts_and_no_task(build):
     with c.Cluster(build) as cluster:
         files = {role: cluster.certificate(role, role, ["127.0.0.1"] if role == "broker" else [])
                  for role in ("broker", "worker", "client", "admin")}
@@ -96,6 +96,6 @@ def executors_killed_at_random_on_a_tls_cluster_cost_attempts_and_no_task(build)
 
 if __name__ == "__main__":
     sys.exit(c.main([
-        executors_killed_at_random_in_a_local_pool_cost_attempts_and_no_task,
-        executors_killed_at_random_on_a_tls_cluster_cost_attempts_and_no_task,
+        b2_executors_killed_at_random_in_a_local_pool_cost_attempts_and_no_task,
+        b2_executors_killed_at_random_on_a_tls_cluster_cost_attempts_and_no_task,
     ]))

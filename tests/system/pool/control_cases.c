@@ -1,60 +1,8 @@
 /* What a program can do about tasks on their way: take back those that have not started (A15), and see how far others
- * are (A24). Gates (FIFOs that executors wait at) say exactly when a task runs. */
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+ * are (A24). */
 #include "common/clock.h"
+#include "tests/system/pool/gates.h"
 #include "tests/system/pool/pool_cases.h"
-
-enum { GATES_MAX = 8 };
-
-/* Tasks that run until their gates are opened. */
-struct gates {
-    char directory[64];
-    char path[GATES_MAX][80];
-    netpool_future *futures[GATES_MAX];
-    int opened[GATES_MAX]; /* our ends */
-    unsigned count;
-};
-
-/* Returns when all of them run. */
-static void gates_close(struct gates *gates, netpool *pool, const char *function, unsigned count)
-{
-    const char *base = getenv("TMPDIR");
-    *gates = (struct gates){.count = count};
-    assert_in_range(count, 1, GATES_MAX);
-    (void)snprintf(gates->directory, sizeof gates->directory, "%.40s/netpool-test-XXXXXX",
-                   base != NULL ? base : "/tmp");
-    assert_non_null(mkdtemp(gates->directory));
-    for (unsigned i = 0; i < count; i++) {
-        char *path = gates->path[i];
-        (void)snprintf(path, sizeof gates->path[i], "%s/%u", gates->directory, i);
-        assert_int_equal(mkfifo(path, 0600), 0);
-        assert_int_equal(netpool_submit(pool, function, bytes_of(path, strlen(path)), NULL, &gates->futures[i]),
-                         NETPOOL_OK);
-    }
-    for (unsigned i = 0; i < count; i++) {
-        gates->opened[i] = open(gates->path[i], O_WRONLY | O_CLOEXEC); /* waits for the other end */
-        assert_true(gates->opened[i] >= 0);
-    }
-}
-
-/* Lets them go; each must end with this status. */
-static void gates_open(struct gates *gates, netpool_status expected)
-{
-    for (unsigned i = 0; i < gates->count; i++) {
-        close(gates->opened[i]);
-    }
-    for (unsigned i = 0; i < gates->count; i++) {
-        assert_int_equal(netpool_wait(gates->futures[i], 60000, NULL), expected);
-        netpool_future_free(&gates->futures[i]);
-        assert_int_equal(unlink(gates->path[i]), 0);
-    }
-    assert_int_equal(rmdir(gates->directory), 0);
-}
 
 static void a15_pending_cancel_ends_what_waits_and_lets_alone_what_runs(void **state)
 {
@@ -64,7 +12,7 @@ static void a15_pending_cancel_ends_what_waits_and_lets_alone_what_runs(void **s
     struct gates gates;
     netpool_future *waiting[WAITING];
     netpool_result result;
-    gates_close(&gates, pool, "pass_gate", fixture->slots);
+    gates_close(&gates, pool, "pass_gate", fixture->slots, NULL);
     for (uint64_t i = 0; i < WAITING; i++) {
         waiting[i] = submit_number(pool, "square", i, NULL);
     }
@@ -88,7 +36,7 @@ static void a15_plain_cancel_after_a_pending_one_stops_what_runs(void **state)
     netpool *pool = pool_of(state);
     netpool_result result;
     struct gates gates;
-    gates_close(&gates, pool, "pass_gate", 1);
+    gates_close(&gates, pool, "pass_gate", 1, NULL);
     assert_int_equal(netpool_cancel_pending(gates.futures[0]), NETPOOL_OK);
     assert_int_equal(netpool_cancel(gates.futures[0]), NETPOOL_OK);
     assert_int_equal(netpool_wait(gates.futures[0], 60000, &result), NETPOOL_CANCELLED); /* by force: it is deaf */
@@ -105,7 +53,7 @@ static void a24_progress_of_a_running_task_can_be_seen(void **state)
     uint64_t done = 0;
     uint64_t total = 0;
     int64_t deadline = np_clock_now() + 60 * NP_NS_PER_S;
-    gates_close(&gates, pool, "tell_and_wait", 1);
+    gates_close(&gates, pool, "tell_and_wait", 1, NULL);
     while (total == 0) {
         assert_int_equal(netpool_wait(gates.futures[0], 20, NULL), NETPOOL_TIMEOUT);
         netpool_get_progress(gates.futures[0], &done, &total);

@@ -92,44 +92,6 @@ static void a14_crash_inside_a_map_costs_only_a_retry(void **state)
     netpool_close(&pool);
 }
 
-static void a16_task_past_its_deadline_is_ended(void **state)
-{
-    netpool *pool = pool_of(state);
-    netpool_task_options deadline = {.timeout_ms = 100};
-    netpool_result result;
-    int64_t before = np_clock_now();
-    netpool_future *future = submit_number(pool, "sleep_deaf_ms", 1500, &deadline);
-    assert_int_equal(netpool_wait(future, 20000, &result), NETPOOL_DEADLINE);
-    assert_true(np_clock_now() - before < 1400 * NP_NS_PER_MS);
-    assert_int_equal(result.failure->status, NETPOOL_DEADLINE);
-    netpool_future_free(&future);
-    future = submit_number(pool, "square", 9, &deadline); /* and the executor is replaced, or comes back */
-    assert_int_equal(netpool_wait(future, 20000, &result), NETPOOL_OK);
-    netpool_future_free(&future);
-    netpool_close(&pool);
-}
-
-static void task_that_waits_past_its_expiry_is_ended(void **state)
-{
-    const struct pool_fixture *fixture = *state;
-    netpool *pool = pool_of(state);
-    enum { BLOCKERS_MAX = 16 };
-    netpool_future *blockers[BLOCKERS_MAX];
-    netpool_task_options expiry = {.expiry_ms = 100};
-    assert_true(fixture->slots <= BLOCKERS_MAX);
-    for (unsigned i = 0; i < fixture->slots; i++) {
-        blockers[i] = submit_number(pool, "sleep_ms", 600, NULL);
-    }
-    netpool_future *future = submit_number(pool, "square", 2, &expiry);
-    assert_int_equal(netpool_wait(future, 20000, NULL), NETPOOL_DEADLINE);
-    assert_int_equal(netpool_wait(blockers[0], 20000, NULL), NETPOOL_OK);
-    for (unsigned i = 0; i < fixture->slots; i++) {
-        netpool_future_free(&blockers[i]);
-    }
-    netpool_future_free(&future);
-    netpool_close(&pool);
-}
-
 static void a15_waiting_tasks_can_be_cancelled(void **state)
 {
     const struct pool_fixture *fixture = *state;
@@ -173,7 +135,7 @@ static void a15_running_task_can_be_cancelled(void **state)
     netpool_terminate(&pool);
 }
 
-static void unfinished_futures_may_be_freed(void **state)
+static void a4_unfinished_futures_may_be_freed(void **state)
 {
     netpool *pool = pool_of(state);
     for (int i = 0; i < 200; i++) {
@@ -188,10 +150,8 @@ const struct CMUnitTest fault_cases[] = {
     cmocka_unit_test(a17_crashed_task_is_tried_again),
     cmocka_unit_test(a17_at_most_once_is_never_run_again),
     cmocka_unit_test(a14_crash_inside_a_map_costs_only_a_retry),
-    cmocka_unit_test(a16_task_past_its_deadline_is_ended),
-    cmocka_unit_test(task_that_waits_past_its_expiry_is_ended),
     cmocka_unit_test(a15_waiting_tasks_can_be_cancelled),
     cmocka_unit_test(a15_running_task_can_be_cancelled),
-    cmocka_unit_test(unfinished_futures_may_be_freed),
+    cmocka_unit_test(a4_unfinished_futures_may_be_freed),
 };
 const size_t fault_case_count = sizeof fault_cases / sizeof fault_cases[0];

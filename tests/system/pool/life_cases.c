@@ -168,7 +168,7 @@ static void b39_signals_of_the_program_are_left_alone(void **state)
 }
 
 /* A signal of the program must be taken by the program's thread, whatever threads the pool has. */
-static void signals_never_reach_the_threads_of_the_pool(void **state)
+static void b39_signals_never_reach_the_threads_of_the_pool(void **state)
 {
     netpool *pool = pool_of(state);
     sigset_t usr1;
@@ -194,6 +194,6 @@ const struct CMUnitTest life_cases[] = {
     cmocka_unit_test(b36_pools_leave_neither_descriptors_nor_children),
     cmocka_unit_test(b38_forked_child_gets_a_clear_error_and_the_parent_goes_on),
     cmocka_unit_test(b39_signals_of_the_program_are_left_alone),
-    cmocka_unit_test(signals_never_reach_the_threads_of_the_pool),
+    cmocka_unit_test(b39_signals_never_reach_the_threads_of_the_pool),
 };
 const size_t life_case_count = sizeof life_cases / sizeof life_cases[0];

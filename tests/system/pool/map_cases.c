@@ -49,7 +49,7 @@ static void a3_explicit_chunks_of_every_size_give_the_same(void **state)
     netpool_close(&pool);
 }
 
-static void function_is_told_its_item_of_the_map(void **state)
+static void a2_function_is_told_its_item_of_the_map(void **state)
 {
     enum { ITEMS = 5000 };
     netpool *pool = pool_of(state);
@@ -74,7 +74,7 @@ static void function_is_told_its_item_of_the_map(void **state)
     netpool_close(&pool);
 }
 
-static void map_of_nothing_succeeds(void **state)
+static void a2_map_of_nothing_succeeds(void **state)
 {
     netpool *pool = pool_of(state);
     netpool_error error = {.status = NETPOOL_FAILED, .message = "old"};
@@ -84,7 +84,7 @@ static void map_of_nothing_succeeds(void **state)
     netpool_close(&pool);
 }
 
-static void items_may_differ_in_size_from_their_results(void **state)
+static void a2_items_may_differ_in_size_from_their_results(void **state)
 {
     netpool *pool = pool_of(state);
     enum { COUNT = 5000 };
@@ -163,7 +163,7 @@ static void a2_first_failure_names_its_item(void **state)
     netpool_close(&pool);
 }
 
-static void failed_map_of_bytes_gives_its_results_back(void **state)
+static void a2_failed_map_of_bytes_gives_its_results_back(void **state)
 {
     netpool *pool = pool_of(state);
     enum { COUNT = 100 };
@@ -216,7 +216,7 @@ static void a20_bad_arguments_are_refused_by_name(void **state)
     netpool_close(&pool);
 }
 
-static void result_of_another_size_fails_the_item(void **state)
+static void a2_result_of_another_size_fails_the_item(void **state)
 {
     netpool *pool = pool_of(state);
     uint64_t in[1] = {0};
@@ -230,14 +230,14 @@ static void result_of_another_size_fails_the_item(void **state)
 const struct CMUnitTest map_cases[] = {
     cmocka_unit_test(a2_map_of_an_array_keeps_the_order),
     cmocka_unit_test(a3_explicit_chunks_of_every_size_give_the_same),
-    cmocka_unit_test(function_is_told_its_item_of_the_map),
-    cmocka_unit_test(map_of_nothing_succeeds),
-    cmocka_unit_test(items_may_differ_in_size_from_their_results),
+    cmocka_unit_test(a2_function_is_told_its_item_of_the_map),
+    cmocka_unit_test(a2_map_of_nothing_succeeds),
+    cmocka_unit_test(a2_items_may_differ_in_size_from_their_results),
     cmocka_unit_test(a2_map_of_bytes_keeps_order_and_sizes),
     cmocka_unit_test(a2_first_failure_names_its_item),
-    cmocka_unit_test(failed_map_of_bytes_gives_its_results_back),
+    cmocka_unit_test(a2_failed_map_of_bytes_gives_its_results_back),
     cmocka_unit_test(b32_map_over_an_unknown_function_names_it),
     cmocka_unit_test(a20_bad_arguments_are_refused_by_name),
-    cmocka_unit_test(result_of_another_size_fails_the_item),
+    cmocka_unit_test(a2_result_of_another_size_fails_the_item),
 };
 const size_t map_case_count = sizeof map_cases / sizeof map_cases[0];

@@ -66,5 +66,9 @@ extern const struct CMUnitTest schedule_cases[];
 extern const size_t schedule_case_count;
 extern const struct CMUnitTest crash_cases[];
 extern const size_t crash_case_count;
+extern const struct CMUnitTest contract_cases[];
+extern const size_t contract_case_count;
+extern const struct CMUnitTest order_cases[];
+extern const size_t order_case_count;
 
 #endif

@@ -113,7 +113,7 @@ static void a18_executors_that_crash_change_no_bit(void **state)
     netpool_close(&pool);
 }
 
-static void leaves_may_be_of_another_type_than_values(void **state)
+static void a18_leaves_may_be_of_another_type_than_values(void **state)
 {
     netpool *pool = pool_of(state);
     enum { COUNT = 50000 };
@@ -213,7 +213,7 @@ static void a18_failure_names_its_inputs(void **state)
     netpool_close(&pool);
 }
 
-static void result_of_another_size_fails_the_reduction(void **state)
+static void a18_result_of_another_size_fails_the_reduction(void **state)
 {
     netpool *pool = pool_of(state);
     static uint32_t in[1000];
@@ -281,10 +281,10 @@ static void b32_reduction_with_an_unknown_function_names_it(void **state)
 const struct CMUnitTest reduce_cases[] = {
     cmocka_unit_test(a18_sum_of_doubles_is_that_of_the_documented_tree_to_the_bit),
     cmocka_unit_test(a18_executors_that_crash_change_no_bit),
-    cmocka_unit_test(leaves_may_be_of_another_type_than_values),
+    cmocka_unit_test(a18_leaves_may_be_of_another_type_than_values),
     cmocka_unit_test(a18_bytes_are_combined_in_their_order),
     cmocka_unit_test(a18_failure_names_its_inputs),
-    cmocka_unit_test(result_of_another_size_fails_the_reduction),
+    cmocka_unit_test(a18_result_of_another_size_fails_the_reduction),
     cmocka_unit_test(a20_bad_reductions_are_refused_by_name),
     cmocka_unit_test(b32_reduction_with_an_unknown_function_names_it),
 };

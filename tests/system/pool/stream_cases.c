@@ -76,7 +76,7 @@ static void a6_unordered_stream_gives_each_result_once(void **state)
     netpool_close(&pool);
 }
 
-static void failed_items_come_like_the_others(void **state)
+static void a6_failed_items_come_like_the_others(void **state)
 {
     netpool *pool = pool_of(state);
     netpool_stream *stream = open_stream(pool, "fail_above", NULL);
@@ -96,7 +96,7 @@ static void failed_items_come_like_the_others(void **state)
     netpool_close(&pool);
 }
 
-static void stream_is_bounded_in_items_and_bytes(void **state)
+static void a6_stream_is_bounded_in_items_and_bytes(void **state)
 {
     netpool *pool = pool_of(state);
     static char block[60000];
@@ -120,7 +120,7 @@ static void stream_is_bounded_in_items_and_bytes(void **state)
     netpool_close(&pool);
 }
 
-static void stream_may_be_closed_in_the_middle(void **state)
+static void a6_stream_may_be_closed_in_the_middle(void **state)
 {
     netpool *pool = pool_of(state);
     netpool_stream *stream = open_stream(pool, "sleep_ms", NULL);
@@ -146,7 +146,7 @@ static void *put_until_refused(void *context)
     return status == NETPOOL_CLOSED ? stream : NULL;
 }
 
-static void put_that_waits_is_told_of_the_end(void **state)
+static void a6_put_that_waits_is_told_of_the_end(void **state)
 {
     netpool_stream_options few = {.in_flight = 4};
     for (int closes = 0; closes < 2; closes++) { /* of the stream, of the pool */
@@ -168,7 +168,7 @@ static void put_that_waits_is_told_of_the_end(void **state)
     }
 }
 
-static void empty_stream_ends_at_once(void **state)
+static void a6_empty_stream_ends_at_once(void **state)
 {
     netpool *pool = pool_of(state);
     netpool_stream *stream = open_stream(pool, "echo", NULL);
@@ -185,10 +185,10 @@ static void empty_stream_ends_at_once(void **state)
 const struct CMUnitTest stream_cases[] = {
     cmocka_unit_test(a6_ordered_stream_gives_results_in_the_order_of_its_inputs),
     cmocka_unit_test(a6_unordered_stream_gives_each_result_once),
-    cmocka_unit_test(failed_items_come_like_the_others),
-    cmocka_unit_test(stream_is_bounded_in_items_and_bytes),
-    cmocka_unit_test(stream_may_be_closed_in_the_middle),
-    cmocka_unit_test(put_that_waits_is_told_of_the_end),
-    cmocka_unit_test(empty_stream_ends_at_once),
+    cmocka_unit_test(a6_failed_items_come_like_the_others),
+    cmocka_unit_test(a6_stream_is_bounded_in_items_and_bytes),
+    cmocka_unit_test(a6_stream_may_be_closed_in_the_middle),
+    cmocka_unit_test(a6_put_that_waits_is_told_of_the_end),
+    cmocka_unit_test(a6_empty_stream_ends_at_once),
 };
 const size_t stream_case_count = sizeof stream_cases / sizeof stream_cases[0];

@@ -46,7 +46,7 @@ static void a4_wait_times_out_and_can_be_repeated(void **state)
     netpool_close(&pool);
 }
 
-static void many_futures_at_once_all_come_back(void **state)
+static void a4_many_futures_at_once_all_come_back(void **state)
 {
     netpool *pool = pool_of(state);
     enum { COUNT = 50000 };
@@ -78,7 +78,7 @@ static void b32_unknown_function_is_named_at_once(void **state)
     netpool_close(&pool);
 }
 
-static void failure_carries_the_functions_words(void **state)
+static void a13_failure_carries_the_functions_words(void **state)
 {
     netpool *pool = pool_of(state);
     netpool_future *future;
@@ -150,7 +150,7 @@ static void b24_result_at_the_limit_arrives_and_one_byte_more_is_too_large(void 
     netpool_close(&pool);
 }
 
-static void large_payloads_go_there_and_back(void **state)
+static void a4_large_payloads_go_there_and_back(void **state)
 {
     netpool *pool = pool_of(state);
     static const size_t sizes[] = {65535, 65536, 65537, 1 << 20, 10 << 20};
@@ -173,7 +173,7 @@ static void large_payloads_go_there_and_back(void **state)
     netpool_close(&pool);
 }
 
-static void empty_input_and_result_are_fine(void **state)
+static void a4_empty_input_and_result_are_fine(void **state)
 {
     netpool *pool = pool_of(state);
     netpool_future *future;
@@ -235,36 +235,6 @@ static void a20_bad_tasks_are_refused(void **state)
     netpool_close(&pool);
 }
 
-static void a23_higher_priority_runs_first(void **state)
-{
-    const struct pool_fixture *fixture = *state;
-    netpool *pool = pool_of(state);
-    enum { BLOCKERS_MAX = 16, LOW = 40 };
-    netpool_future *blockers[BLOCKERS_MAX];
-    netpool_future *low[LOW];
-    netpool_result result;
-    netpool_task_options urgent = {.priority = 10};
-    assert_true(fixture->slots <= BLOCKERS_MAX);
-    for (unsigned i = 0; i < fixture->slots; i++) {
-        blockers[i] = submit_number(pool, "sleep_ms", 300, NULL);
-    }
-    for (unsigned i = 0; i < LOW; i++) {
-        low[i] = submit_number(pool, "sleep_ms", 40, NULL);
-    }
-    netpool_future *first = submit_number(pool, "square", 3, &urgent);
-    assert_int_equal(netpool_wait(first, 20000, &result), NETPOOL_OK);
-    assert_int_equal(netpool_wait(low[LOW - 1], 0, NULL), NETPOOL_TIMEOUT); /* the last of the others still waits */
-    for (unsigned i = 0; i < LOW; i++) {
-        assert_int_equal(netpool_wait(low[i], 20000, NULL), NETPOOL_OK);
-        netpool_future_free(&low[i]);
-    }
-    for (unsigned i = 0; i < fixture->slots; i++) {
-        netpool_future_free(&blockers[i]);
-    }
-    netpool_future_free(&first);
-    netpool_close(&pool);
-}
-
 struct caller {
     netpool *pool;
     uint64_t from;
@@ -292,7 +262,7 @@ static void *call_concurrently(void *context)
     return NULL;
 }
 
-static void threads_may_call_at_the_same_time(void **state)
+static void a4_threads_may_call_at_the_same_time(void **state)
 {
     netpool *pool = pool_of(state);
     enum { THREADS = 4 };
@@ -314,7 +284,7 @@ static void *wait_for_it(void *future)
     return netpool_wait(future, 30000, NULL) == NETPOOL_OK ? future : NULL;
 }
 
-static void two_threads_may_wait_for_one_future(void **state)
+static void a4_two_threads_may_wait_for_one_future(void **state)
 {
     netpool *pool = pool_of(state);
     for (int round = 0; round < 20; round++) {
@@ -359,18 +329,17 @@ static void info_tells_what_the_pool_has_done(void **state)
 const struct CMUnitTest task_cases[] = {
     cmocka_unit_test(a4_submit_and_wait_return_the_result),
     cmocka_unit_test(a4_wait_times_out_and_can_be_repeated),
-    cmocka_unit_test(many_futures_at_once_all_come_back),
+    cmocka_unit_test(a4_many_futures_at_once_all_come_back),
     cmocka_unit_test(b32_unknown_function_is_named_at_once),
-    cmocka_unit_test(failure_carries_the_functions_words),
+    cmocka_unit_test(a13_failure_carries_the_functions_words),
     cmocka_unit_test(b24_payload_over_the_limit_is_refused_before_it_is_sent),
     cmocka_unit_test(b24_result_at_the_limit_arrives_and_one_byte_more_is_too_large),
-    cmocka_unit_test(large_payloads_go_there_and_back),
-    cmocka_unit_test(empty_input_and_result_are_fine),
+    cmocka_unit_test(a4_large_payloads_go_there_and_back),
+    cmocka_unit_test(a4_empty_input_and_result_are_fine),
     cmocka_unit_test(a20_bad_tasks_are_refused),
     cmocka_unit_test(a20_bad_arguments_of_a_task_are_named),
-    cmocka_unit_test(a23_higher_priority_runs_first),
-    cmocka_unit_test(threads_may_call_at_the_same_time),
-    cmocka_unit_test(two_threads_may_wait_for_one_future),
+    cmocka_unit_test(a4_threads_may_call_at_the_same_time),
+    cmocka_unit_test(a4_two_threads_may_wait_for_one_future),
     cmocka_unit_test(info_tells_what_the_pool_has_done),
 };
 const size_t task_case_count = sizeof task_cases / sizeof task_cases[0];

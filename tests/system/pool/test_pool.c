@@ -71,22 +71,15 @@ int main(int argc, char **argv)
     const struct {
         const struct CMUnitTest *cases;
         size_t count;
-    } groups[] = {{map_cases, map_case_count},
-                  {reduce_cases, reduce_case_count},
-                  {task_cases, task_case_count},
-                  {typed_cases, typed_case_count},
-                  {watch_cases, watch_case_count},
-                  {fault_cases, fault_case_count},
-                  {crash_cases, crash_case_count},
-                  {stream_cases, stream_case_count},
-                  {life_cases, life_case_count},
-                  {argument_cases, argument_case_count},
-                  {callback_cases, callback_case_count},
-                  {set_cases, set_case_count},
-                  {profile_cases, profile_case_count},
-                  {control_cases, control_case_count},
-                  {executor_cases, executor_case_count},
-                  {schedule_cases, schedule_case_count}};
+    } groups[] = {{map_cases, map_case_count},           {reduce_cases, reduce_case_count},
+                  {task_cases, task_case_count},         {typed_cases, typed_case_count},
+                  {watch_cases, watch_case_count},       {fault_cases, fault_case_count},
+                  {crash_cases, crash_case_count},       {stream_cases, stream_case_count},
+                  {life_cases, life_case_count},         {argument_cases, argument_case_count},
+                  {callback_cases, callback_case_count}, {set_cases, set_case_count},
+                  {profile_cases, profile_case_count},   {control_cases, control_case_count},
+                  {executor_cases, executor_case_count}, {schedule_cases, schedule_case_count},
+                  {contract_cases, contract_case_count}, {order_cases, order_case_count}};
     size_t total = 0;
     struct CMUnitTest tests[256];
     for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {

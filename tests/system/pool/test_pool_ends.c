@@ -230,7 +230,7 @@ static pid_t start_busy_program(const netpool_options *options)
     return pid;
 }
 
-static void killed_program_leaves_no_process_behind(void **state)
+static void b6_killed_program_leaves_no_process_behind(void **state)
 {
     const netpool_start_method *method = *state;
     netpool_options options = {.start_method = *method};
@@ -395,8 +395,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_prestate(a11_local_pool_that_lost_its_processes_ends_in_time, &losses[5]),
         cmocka_unit_test_prestate(a11_local_pool_that_lost_its_processes_ends_in_time, &losses[6]),
         cmocka_unit_test(a11_terminate_does_not_wait_for_functions_that_never_end),
-        cmocka_unit_test_prestate(killed_program_leaves_no_process_behind, &by_fork),
-        cmocka_unit_test_prestate(killed_program_leaves_no_process_behind, &by_spawn),
+        cmocka_unit_test_prestate(b6_killed_program_leaves_no_process_behind, &by_fork),
+        cmocka_unit_test_prestate(b6_killed_program_leaves_no_process_behind, &by_spawn),
         cmocka_unit_test(local_pool_works_with_the_standard_streams_closed),
         cmocka_unit_test(b39_programs_that_ignore_or_reap_their_children_may_have_pools),
         cmocka_unit_test(b36_a_thousand_local_pools_leak_nothing),

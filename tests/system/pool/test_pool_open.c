@@ -221,7 +221,7 @@ static pid_t only_child(void)
     return child;
 }
 
-static void killed_worker_process_that_was_forked_ends_its_tasks_clearly(void **state)
+static void a14_killed_worker_process_that_was_forked_ends_its_tasks_clearly(void **state)
 {
     (void)state;
     netpool *pool = open_pool("local:2", NULL);
@@ -236,7 +236,7 @@ static void killed_worker_process_that_was_forked_ends_its_tasks_clearly(void **
     netpool_close(&pool);
 }
 
-static void killed_worker_process_that_was_spawned_is_replaced(void **state)
+static void a14_killed_worker_process_that_was_spawned_is_replaced(void **state)
 {
     (void)state;
     netpool_options options = {.start_method = NETPOOL_START_SPAWN};
@@ -386,9 +386,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(malformed_urls_are_quoted),
         cmocka_unit_test(bad_options_are_named),
-        cmocka_unit_test(killed_worker_process_that_was_forked_ends_its_tasks_clearly),
+        cmocka_unit_test(a14_killed_worker_process_that_was_forked_ends_its_tasks_clearly),
         cmocka_unit_test(b32_module_that_does_not_load_is_named),
-        cmocka_unit_test(killed_worker_process_that_was_spawned_is_replaced),
+        cmocka_unit_test(a14_killed_worker_process_that_was_spawned_is_replaced),
         cmocka_unit_test(environment_names_the_pool),
         cmocka_unit_test(a12_spawn_executes_the_program_anew),
         cmocka_unit_test(a12_spawn_without_init_ends_and_says_so),
