@@ -12,6 +12,12 @@ target_include_directories(test_module_ledger PRIVATE ${PROJECT_SOURCE_DIR}/comm
 set_target_properties(test_module_ledger PROPERTIES OUTPUT_NAME ledger PREFIX ""
   LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
+# What makes the wall clock of a program jump.
+add_library(test_clock_jump MODULE ${PROJECT_SOURCE_DIR}/tests/support/clock_jump.c)
+target_link_libraries(test_clock_jump PRIVATE np_flags)
+set_target_properties(test_clock_jump PROPERTIES OUTPUT_NAME clock_jump PREFIX ""
+  LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+
 # netpool_fault_tests(PROGRAM.py TIMEOUT seconds TESTS ...)
 function(netpool_fault_tests program)
   cmake_parse_arguments(FAULT "" "TIMEOUT;ARGUMENT" "TESTS" ${ARGN})
@@ -23,10 +29,11 @@ function(netpool_fault_tests program)
       ${FAULT_ARGUMENT} ${test})
     set_tests_properties(system.${test} PROPERTIES LABELS system TIMEOUT ${FAULT_TIMEOUT} SKIP_RETURN_CODE 77
       PROCESSORS 2) # they measure time: nothing else beside them
+    set(environment NETPOOL_SANITIZE=${NETPOOL_SANITIZE})
     if(NETPOOL_SANITIZE STREQUAL "thread")
-      set_tests_properties(system.${test} PROPERTIES
-        ENVIRONMENT TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp)
+      list(APPEND environment TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp)
     endif()
+    set_tests_properties(system.${test} PROPERTIES ENVIRONMENT "${environment}")
   endforeach()
 endfunction()
 
@@ -44,8 +51,12 @@ netpool_fault_tests(test_fault_peers.py TIMEOUT 150 TESTS
   b30_worker_told_to_stop_under_load_loses_nothing_and_repeats_nothing
   b30_worker_told_to_stop_gives_back_what_it_has_not_started_and_finishes_what_runs)
 netpool_fault_tests(test_fault_executors.py TIMEOUT 240 TESTS
-  executors_killed_at_random_in_a_local_pool_cost_attempts_and_no_task
-  executors_killed_at_random_on_a_tls_cluster_cost_attempts_and_no_task)
+  b2_executors_killed_at_random_in_a_local_pool_cost_attempts_and_no_task
+  b2_executors_killed_at_random_on_a_tls_cluster_cost_attempts_and_no_task)
+netpool_fault_tests(test_contract.py TIMEOUT 400 TESTS
+  a23_ten_tasks_of_one_program_wait_for_few_of_the_million_of_another
+  b16_all_workers_come_back_at_once_and_the_job_goes_on
+  b37_wall_clock_that_jumps_an_hour_has_no_effect)
 netpool_fault_tests(hosts/test_hosts.py TIMEOUT 240 TESTS
   b1_b7_b12_job_survives_a_dead_host_a_cut_cable_and_a_stopped_worker
   b12_one_way_partition_is_noticed_on_both_sides

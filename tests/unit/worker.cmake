@@ -1,6 +1,8 @@
 # The worker's parts.
 netpool_test(crash_text LABEL unit SOURCES test_crash_text.c LINKS np_worker)
 netpool_test(ring LABEL unit SOURCES test_ring.c LINKS np_worker)
+netpool_test(memory_killer LABEL unit SOURCES test_memory_killer.c LINKS np_worker)
+netpool_test(uplink LABEL unit SOURCES test_uplink.c LINKS np_worker)
 netpool_test(parts LABEL unit SOURCES test_parts.c LINKS np_worker)
 netpool_test(call LABEL unit SOURCES test_call.c LINKS np_worker)
 netpool_test(preparation LABEL unit SOURCES test_preparation.c LINKS np_worker)
