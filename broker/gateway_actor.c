@@ -6,6 +6,7 @@
 
 #include "broker/gateway_thread.h"
 #include "broker/parcel.h"
+#include "common/block.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/list.h"
@@ -82,7 +83,7 @@ static void forward_message(struct gateway_actor *actor, struct parcel *parcel)
     }
     parcel->body = NULL;
     actor->port.events->received(actor->port.owner, &actor->port, parcel->peer, &message);
-    free(message.owned_body);
+    np_block_free(message.owned_body);
 }
 
 static void handle(struct gateway_actor *actor, struct parcel *parcel)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/block.h"
+
 /* What the pointer in a ZeroMQ message points to. libzmq orders memory between the two threads; `is_ready` says so in
  * terms that thread sanitizers see, which do not look into libzmq. */
 struct bundle {
@@ -43,7 +45,7 @@ struct parcel *parcel_of_message(uint64_t peer, const Np__Envelope *envelope, co
     parcel->body = owned_body;
     parcel->body_size = body_size;
     if (owned_body == NULL && body_size > 0) {
-        parcel->body = malloc(body_size);
+        parcel->body = np_block_new(body_size);
         if (parcel->body == NULL) {
             free(parcel);
             return NULL;
@@ -60,7 +62,7 @@ void parcel_destroy(struct parcel **parcel_at)
     if (parcel != NULL) {
         tls_context_destroy(&parcel->credentials);
         free(parcel->who);
-        free(parcel->body);
+        np_block_free(parcel->body);
         free(parcel);
     }
 }

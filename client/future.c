@@ -4,6 +4,7 @@
 
 #include "client/future.h"
 #include "client/last_error.h"
+#include "common/block.h"
 #include "common/clock.h"
 #include "common/error.h"
 
@@ -21,7 +22,7 @@ static void release(struct netpool_future *future)
         return;
     }
     struct netpool *pool = future->pool;
-    free(future->input);
+    np_block_free(future->input);
     reply_fini(&future->reply);
     free(future);
     pool_release(pool);
@@ -68,7 +69,7 @@ static void task_finished(struct np_task *task, const struct np_outcome *outcome
     pool_book(pool, NULL, task, outcome, 1);
     reply_keep(&future->reply, pool, task, outcome);
     give_room(pool, task->input_size);
-    free(future->input);
+    np_block_free(future->input);
     future->input = NULL;
     event_signal(&future->done);
     watch_future_finished(future);
@@ -122,7 +123,7 @@ static struct netpool_future *new_future(struct netpool *pool, netpool_bytes inp
     memset(future, 0, sizeof *future);
     future->task.input = future->inline_input;
     if (inline_size < input.size) {
-        future->input = malloc(input.size);
+        future->input = np_block_new(input.size);
         if (future->input == NULL) {
             free(future);
             return NULL;

@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "client/failure.h"
+#include "common/block.h"
 
 void *reply_take_bytes(const struct np_outcome *outcome)
 {
     if (outcome->message != NULL) {
         return np_message_take_body(outcome->message);
     }
-    void *bytes = malloc(outcome->size);
+    void *bytes = np_block_new(outcome->size);
     if (bytes != NULL) {
         memcpy(bytes, outcome->data, outcome->size);
     }
@@ -54,6 +55,6 @@ void reply_keep(struct reply *reply, struct netpool *pool, const struct np_task 
 
 void reply_fini(struct reply *reply)
 {
-    free(reply->owned);
+    np_block_free(reply->owned);
     free(reply->failure);
 }

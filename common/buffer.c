@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/block.h"
+
 enum { SMALLEST = 256 };
 
 uint8_t *np_buffer_reserve(struct np_buffer *buffer, size_t size)
@@ -23,14 +25,14 @@ uint8_t *np_buffer_reserve(struct np_buffer *buffer, size_t size)
         while (capacity - used < size) {
             capacity *= 2;
         }
-        uint8_t *memory = malloc(capacity);
+        uint8_t *memory = np_block_new(capacity);
         if (memory == NULL) {
             return NULL;
         }
         if (buffer->memory != NULL) {
             memcpy(memory, buffer->memory + buffer->start, used);
         }
-        free(buffer->memory);
+        np_block_free(buffer->memory);
         buffer->memory = memory;
         buffer->capacity = capacity;
     }
@@ -71,6 +73,6 @@ void np_buffer_trim(struct np_buffer *buffer, size_t keep)
 
 void np_buffer_fini(struct np_buffer *buffer)
 {
-    free(buffer->memory);
+    np_block_free(buffer->memory);
     *buffer = (struct np_buffer){0};
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/block.h"
 #include "common/error.h"
 #include "proto/limits.h"
 
@@ -13,7 +14,7 @@ uint8_t *np_message_take_body(struct np_message *message)
 {
     uint8_t *body = message->owned_body;
     if (body == NULL) {
-        body = malloc(message->body_size > 0 ? message->body_size : 1);
+        body = np_block_new(message->body_size > 0 ? message->body_size : 1);
         if (body != NULL && message->body_size > 0) {
             memcpy(body, message->body, message->body_size);
         }

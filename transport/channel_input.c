@@ -3,12 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/block.h"
 #include "common/error.h"
 
 static void drop_large(struct large_input *large)
 {
     free(large->header);
-    free(large->body);
+    np_block_free(large->body);
     *large = (struct large_input){0};
 }
 
@@ -57,7 +58,7 @@ static netpool_status begin_large(struct channel_input *input, const Np__Envelop
     large->size = envelope->large_body;
     large->header_size = frame->header_size;
     large->header = malloc(frame->header_size);
-    large->body = malloc(large->size); /* untouched pages cost nothing until chunks arrive */
+    large->body = np_block_new(large->size); /* untouched pages cost nothing until chunks arrive */
     if (large->header == NULL || large->body == NULL) {
         drop_large(large);
         return np_error_set(error, NETPOOL_NO_MEMORY, "no memory for a body of %llu bytes",

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/block.h"
 #include "common/clock.h"
 #include "common/text.h"
 #include "worker/fatal.h"
@@ -69,7 +70,7 @@ void batch_release(struct task *task)
     batch->live--;
     if (batch->live == 0) {
         preparation_release(batch->preparation);
-        free(batch->body);
+        np_block_free(batch->body);
         free(batch);
     }
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/block.h"
 #include "common/buffer.h"
 #include "common/text.h"
 #include "worker/fatal.h"
@@ -63,7 +64,7 @@ static void packet_destroy(struct packet *packet)
     free(packet->statuses);
     free(packet->attempts);
     free(packet->pids);
-    free(packet->large_body);
+    np_block_free(packet->large_body);
     np_buffer_fini(&packet->body);
     free(packet);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "common/block.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "worker/executors.h"
@@ -24,7 +25,7 @@ static uint32_t pid_of(const struct slot *slot)
 
 void slot_results_drop(struct slot *slot)
 {
-    free(slot->incoming);
+    np_block_free(slot->incoming);
     slot->incoming = NULL;
     slot->filled = 0;
     slot->has_record = false;
@@ -152,7 +153,7 @@ static void take_cancelled(struct slot *slot, struct outbox_result *result)
 static bool take_large(struct slot *slot)
 {
     if (slot->incoming == NULL) {
-        slot->incoming = fatal_if_null(malloc(slot->record.size));
+        slot->incoming = fatal_if_null(np_block_new(slot->record.size));
         slot->filled = 0;
     }
     size_t piece = ring_available(&slot->results);

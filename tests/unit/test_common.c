@@ -1,9 +1,11 @@
-/* Buffers, arenas, tables, random numbers, URLs, errors. */
+/* Blocks, buffers, arenas, tables, random numbers, URLs, errors. */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/arena.h"
+#include "common/block.h"
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "common/error.h"
@@ -13,6 +15,67 @@
 #include "common/text.h"
 #include "common/url.h"
 #include "tests/support/cmocka_all.h"
+
+/* Not under AddressSanitizer, which is to see every use of a freed block. */
+static void a_large_block_is_used_again_for_the_next_of_its_size(void **state)
+{
+    (void)state;
+#ifndef __SANITIZE_ADDRESS__
+    const size_t size = (size_t)1 << 20;
+    void *block = np_block_new(size);
+    assert_non_null(block);
+    np_block_free(block);
+    void *much_smaller = np_block_new(size / 4);
+    assert_ptr_not_equal(much_smaller, block);
+    void *with_header = np_block_new(size + 64);
+    assert_ptr_equal(with_header, block);
+    np_block_free(with_header);
+    np_block_free(much_smaller);
+#endif
+    np_block_free(NULL);
+}
+
+/* Each block carries its owner's mark at both ends: nobody else may get it meanwhile. */
+static void *use_blocks(void *seed)
+{
+    struct np_random random = {(uint64_t)(uintptr_t)seed};
+    uint8_t *blocks[16] = {0};
+    size_t sizes[16] = {0};
+    bool is_intact = true;
+    for (int i = 0; i < 20000; i++) {
+        size_t at = np_random_below(&random, 16);
+        if (blocks[at] != NULL) {
+            is_intact = is_intact && blocks[at][0] == (uint8_t)at && blocks[at][sizes[at] - 1] == (uint8_t)~at &&
+                        (uintptr_t)blocks[at] % 16 == 0;
+        }
+        np_block_free(blocks[at]);
+        sizes[at] = 2 + np_random_below(&random, i % 64 == 0 ? 3 << 20 : 128 << 10);
+        blocks[at] = np_block_new(sizes[at]);
+        if (blocks[at] == NULL) {
+            return "no memory";
+        }
+        blocks[at][0] = (uint8_t)at;
+        blocks[at][sizes[at] - 1] = (uint8_t)~at;
+    }
+    for (size_t at = 0; at < 16; at++) {
+        np_block_free(blocks[at]);
+    }
+    return is_intact ? NULL : "a block had two owners";
+}
+
+static void blocks_have_one_owner_whatever_threads_do(void **state)
+{
+    (void)state;
+    pthread_t threads[3];
+    for (uintptr_t i = 0; i < 3; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, use_blocks, (void *)(i + 1)), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        void *complaint = NULL;
+        assert_int_equal(pthread_join(threads[i], &complaint), 0);
+        assert_null(complaint);
+    }
+}
 
 static void buffer_keeps_bytes_in_order_under_random_use(void **state)
 {
@@ -266,6 +329,8 @@ static void limited_log_counts_what_it_leaves_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_large_block_is_used_again_for_the_next_of_its_size),
+        cmocka_unit_test(blocks_have_one_owner_whatever_threads_do),
         cmocka_unit_test(buffer_keeps_bytes_in_order_under_random_use),
         cmocka_unit_test(buffer_refuses_a_size_that_overflows),
         cmocka_unit_test(arena_holds_to_its_budget_and_alignment),
