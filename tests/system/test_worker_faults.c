@@ -116,7 +116,7 @@ static void b34_executor_without_descriptors_is_replaced_and_directory_is_restor
     fake_broker_stop(&broker);
 }
 
-static void function_that_writes_over_shared_memory_costs_itself_only(void **state)
+static void b33_function_that_writes_over_shared_memory_costs_itself_only(void **state)
 {
     (void)state;
     static const char *const bytes[] = {"255", "0", "1", "127"};
@@ -243,7 +243,7 @@ int main(void)
         cmocka_unit_test(b35_flood_of_output_keeps_a_bounded_tail_and_blocks_nothing),
         cmocka_unit_test(b34_grandchildren_and_deaf_functions_end_with_their_group),
         cmocka_unit_test(b34_executor_without_descriptors_is_replaced_and_directory_is_restored),
-        cmocka_unit_test(function_that_writes_over_shared_memory_costs_itself_only),
+        cmocka_unit_test(b33_function_that_writes_over_shared_memory_costs_itself_only),
         cmocka_unit_test(b36_executors_killed_at_random_lose_no_task_and_leave_nothing_behind),
         cmocka_unit_test(executors_and_zygote_end_with_a_killed_supervisor),
         cmocka_unit_test(b32_module_that_does_not_load_is_refused_with_its_name),

@@ -214,6 +214,29 @@ static void b4_the_answer_to_a_withdrawal_of_an_earlier_broker_cancels_nothing(v
     rig_free(rig);
 }
 
+static void b9_a_task_submitted_again_after_a_lost_answer_runs_once(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t worker = rig_worker(rig, 2, 2, "f");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 1});
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, worker), 1);
+    rig_disconnect(rig, client, false);
+    uint64_t back = rig_client(rig, CLIENT, true);
+    rig_submit(rig, back, (struct rig_task){.function = "f", .first = 1, .count = 1}); /* it has seen no answer */
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, worker), 0);
+    rig_result(rig, worker, (struct rig_result){.session = CLIENT, .seq = 1});
+    rig_flush(rig);
+    assert_result(rig, back, 1, NETPOOL_OK);
+    assert_null(rig_take(rig, back, NP__ENVELOPE__KIND_RESULTS)); /* once */
+    assert_int_equal(rig_stats(rig).done, 1);
+    assert_int_equal(rig_stats(rig).retried, 0);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +249,7 @@ int main(void)
         cmocka_unit_test(an_adopted_attempt_leaves_no_record_of_its_loss),
         cmocka_unit_test(tasks_of_resumed_sessions_are_not_judged_while_workers_may_come_back),
         cmocka_unit_test(b4_the_answer_to_a_withdrawal_of_an_earlier_broker_cancels_nothing),
+        cmocka_unit_test(b9_a_task_submitted_again_after_a_lost_answer_runs_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
