@@ -261,6 +261,8 @@ static void close_or_not(netpool_future *future, const netpool_result *result, v
 {
     struct meddling *meddling = context;
     (void)future;
+    pthread_mutex_lock(&meddling->tally.mutex); /* not before all are submitted: the pool would be gone */
+    pthread_mutex_unlock(&meddling->tally.mutex);
     netpool_close(&meddling->pool);
     tally_add(&meddling->tally, result);
 }
@@ -269,9 +271,11 @@ static bool pool_is_closed_once_by_two(void **state)
 {
     struct meddling meddling = {.tally = TALLY_INIT};
     netpool *pool = meddling.pool = pool_of(state);
+    pthread_mutex_lock(&meddling.tally.mutex);
     for (uint64_t i = 0; i < 200; i++) {
         submit_called(pool, "square", i, close_or_not, &meddling, NULL);
     }
+    pthread_mutex_unlock(&meddling.tally.mutex);
     netpool_close(&meddling.pool);
     tally_wait(&meddling.tally, 200);
     return meddling.pool == NULL;
