@@ -61,6 +61,10 @@ target_compile_definitions(test_pool_ends PRIVATE POOL_MODULE="$<TARGET_FILE:tes
 set_target_properties(test_pool_ends PROPERTIES ENABLE_EXPORTS ON)
 add_dependencies(test_pool_ends test_module_pool_functions)
 
+netpool_test(pool_memory LABEL system TIMEOUT 240 SOURCES pool/test_pool_memory.c
+  ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c LINKS np_client)
+target_link_options(test_pool_memory PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc)
+
 # No leak in the program's process; its children are other programs' affair.
 add_executable(test_pool_leaks pool/test_pool_leaks.c ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c)
 target_link_libraries(test_pool_leaks PRIVATE np_flags netpool_static)
