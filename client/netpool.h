@@ -49,7 +49,7 @@ typedef struct netpool_options {
     const char *crl;                   /* NULL: none */
     const char *const *modules;        /* local, threads: shared objects to load, NULL-terminated; may be NULL */
     netpool_start_method start_method; /* local */
-    uint64_t max_payload;              /* bytes, of one input or result; 0: 64 MiB */
+    uint64_t max_payload;              /* bytes, of one input or result, at most 1 GiB; 0: 64 MiB */
     int connect_timeout_ms;            /* netpool_open fails after so long; 0: 10,000 */
     int reconnect_timeout_ms;          /* a broker away for longer fails what is outstanding with NETPOOL_UNREACHABLE;
                                           0: 60,000; < 0: wait for ever */
@@ -98,8 +98,8 @@ struct netpool_result;
  * call everything in this header, also netpool_submit, netpool_cancel, netpool_wait, netpool_close and
  * netpool_terminate of their own pool. (A close from inside a callback returns when everything but this callback is
  * over; it makes the calls that are left itself.) netpool_close and netpool_terminate return after the last callback.
- * Each task that was submitted gets its call exactly once; one whose future was freed before, too: the future is valid
- * in the call, but not to be freed again. */
+ * Each task that was submitted gets its call exactly once; one whose future was freed before, too: the future is
+ * valid in the call, but not to be freed again. */
 typedef void netpool_callback(netpool_future *future, const struct netpool_result *result, void *context);
 
 /* Options of a task. Zero-initialized: all defaults. Strings are copied. */
@@ -107,17 +107,19 @@ typedef struct netpool_task_options {
     unsigned max_attempts; /* tries in all when executors crash or workers are lost, at most 64; 0: the broker's
                               default (3) */
     bool at_most_once; /* never run again: NETPOOL_LOST when the outcome is unknown, NETPOOL_CRASHED after a crash */
-    bool retry_failures;     /* a function that fails or is stopped by timeout_ms is tried again, too */
-    unsigned retry_delay_ms; /* before the second attempt; doubled for each further one, up to a minute. 0: at once */
+    bool retry_failures;     /* a function that fails or is stopped by timeout_ms is tried again, too; not together
+                                with at_most_once */
+    unsigned retry_delay_ms; /* before the second attempt, at most 60,000; doubled for each further one, up to a
+                                minute. 0: at once */
     int priority;            /* higher first, among the tasks of this program */
     uint64_t timeout_ms;     /* of one attempt from its start; then NETPOOL_DEADLINE. 0: none */
     uint64_t expiry_ms;      /* from submission; then NETPOOL_DEADLINE. 0: none */
     const char *lane;   /* tasks of this pool with the same lane run one at a time, in the order of submission, also
-                           when a worker is lost; up to 128 bytes. NULL: none */
-    const char *labels; /* "gpu=1,fast": only on workers with all these labels ("fast": whatever its value). Until
-                           one comes, the task waits and netpool_get_info says why. NULL: any worker */
-    unsigned slots;     /* of the worker's slots (executors) that the task takes up; 0: 1 */
-    netpool_callback *on_done; /* netpool_submit only; NULL: none */
+                           when a worker is lost; 1 to 128 bytes. NULL: none */
+    const char *labels; /* "gpu=1,fast": only on workers with all these labels ("fast": whatever its value). No
+                           spaces. Until one comes, the task waits and netpool_get_info says why. NULL or "": any */
+    unsigned slots;     /* of the worker's slots (executors) that the task takes up, at most 4,096; 0: 1 */
+    netpool_callback *on_done; /* netpool_submit only, elsewhere NETPOOL_INVALID; NULL: none */
     void *context;             /* of on_done */
     uint64_t reserved[4];      /* must be zero */
 } netpool_task_options;
@@ -150,8 +152,8 @@ typedef struct netpool_failure {
     char message[1025];          /* one line */
     char error_output[4097];     /* last bytes of what the executor printed */
     bool error_output_truncated; /* it printed more */
-    char stack[4097];            /* of a crash by a signal: one frame a line, innermost first: "function at file.c:12",
-                                    without debug information "function+0x12 in module.so"; "" when not known */
+    char stack[4097];       /* of a crash by a signal: one frame a line, innermost first: "function at file.c:12",
+                               without debug information "function+0x12 in module.so"; "" when not known */
     unsigned attempt_count; /* records of the last attempts, oldest first, the one that failed last included; 0 when
                                the first one failed for good */
     netpool_attempt_record attempts[8]; /* `attempt_count` of them */
@@ -239,7 +241,7 @@ typedef struct netpool_profile {
     uint64_t queue_ns;      /* waiting, at the broker and at workers */
     uint64_t transfer_ns;   /* on the way there and back, without serialize_ns */
     uint64_t compute_ns;    /* inside functions */
-    unsigned executors;     /* that returned results */
+    unsigned executors;     /* that returned results; threads are counted by their number */
     size_t chunk;           /* items a task, on average */
     size_t suggested_chunk; /* items a task that would keep overhead under 5 % of compute_ns without making the end of
                                a map wait for stragglers; 0: not known */
@@ -319,7 +321,7 @@ NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_reduce_bytes(netpool *pool
 /* Options of a stream. Zero-initialized: all defaults. */
 typedef struct netpool_stream_options {
     bool unordered;            /* results as they come; default: in the order of the inputs */
-    size_t in_flight;          /* inputs put and not yet taken as results, at most; 0: 4,096 */
+    size_t in_flight;          /* inputs put and not yet taken as results, at most; up to 2^20. 0: 4,096 */
     size_t in_flight_bytes;    /* their bytes; 0: 64 MiB; one item always fits */
     netpool_task_options task; /* of each of its tasks */
     uint64_t reserved[4];      /* must be zero */
@@ -338,9 +340,9 @@ NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_stream_put(netpool_stream 
 /* No more inputs; a put that waits returns NETPOOL_CLOSED. Any thread may call it. */
 NETPOOL_API void netpool_stream_end(netpool_stream *stream);
 
-/* The next result with the index of its input, borrowed until the next call. Returns NETPOOL_OK also for a failed
- * task (see result->status), NETPOOL_TIMEOUT, or NETPOOL_CLOSED when the stream was ended, or its pool closed,
- * and all results were taken. */
+/* The next result with the index of its input, borrowed until the next call; both may be NULL. Returns NETPOOL_OK
+ * also for a failed task (see result->status), NETPOOL_TIMEOUT, or NETPOOL_CLOSED when the stream was ended, or its
+ * pool closed, and all results were taken. */
 NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_stream_next(netpool_stream *stream, int timeout_ms,
                                                                   uint64_t *index, netpool_result *result);
 
