@@ -25,6 +25,12 @@ struct np_message {
     uint8_t *owned_body; /* malloc'ed memory whose start is `body`, or NULL when the body lies in a read buffer */
 };
 
+/* Where the body begins, for walks through it: never NULL, to which C lets nobody add even 0. */
+static inline const uint8_t *np_message_bytes(const struct np_message *message)
+{
+    return message->body != NULL ? message->body : (const uint8_t *)"";
+}
+
 /* The body as malloc'ed memory that now belongs to the caller: handed over where the message owned it, else copied.
  * NULL when out of memory; never NULL for an empty body otherwise. */
 uint8_t *np_message_take_body(struct np_message *message);

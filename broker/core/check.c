@@ -12,6 +12,7 @@ struct sums {
     uint64_t payload_bytes;
     uint64_t result_bytes;
     uint64_t record_bytes;
+    uint64_t kind_bytes;
     uint64_t prepared_bytes;
     uint64_t sent_bytes;
     uint64_t promised_tasks;
@@ -103,6 +104,31 @@ static void check_lanes(const struct session *session)
     }
 }
 
+/* What is kept of kinds that tasks alone refer to, and of lanes. */
+static uint64_t check_kinds(const struct session *session)
+{
+    uint64_t bytes = session->lanes.count * LANE_BYTES;
+    uint64_t kinds = 0;
+    NP_LIST_EACH(node, &session->forgotten_kinds) {
+        const struct kind *kind = NP_CONTAINER(node, struct kind, node);
+        assert(kind->references > 0 && kind->queue->session == session && kind->queue->counted_kinds > 0);
+        for (size_t i = 0; i < SESSION_KINDS; i++) {
+            assert(session->kinds[i] != kind);
+        }
+        bytes += KIND_BYTES;
+        kinds++;
+    }
+    assert(kinds == session->forgotten_count);
+    size_t cursor = 0;
+    for (const struct queue *queue; (queue = np_table_next(&session->queue_table, &cursor)) != NULL;) {
+        assert(queue->counted_kinds <= queue->references && queue->counted_kinds <= kinds);
+        kinds -= queue->counted_kinds;
+        bytes += queue->counted_kinds > 0 ? queue->counted_bytes : 0;
+    }
+    assert(kinds == 0);
+    return bytes;
+}
+
 static uint64_t list_length(const struct np_list *list)
 {
     uint64_t length = 0;
@@ -136,6 +162,8 @@ static void check_session(const struct core *core, const struct session *session
            list_length(&session->undelivered) + list_length(&session->sent) + list_length(&session->unclaimed));
     assert(sums.payload_bytes == session->payload_bytes && sums.result_bytes == session->result_bytes);
     assert(sums.record_bytes == session->record_bytes);
+    sums.kind_bytes = check_kinds(session);
+    assert(sums.kind_bytes == session->kind_bytes);
     assert(sums.sent_bytes == session->sent_bytes);
     uint64_t largest = core->config.max_payload + RECORD_MAX + SESSION_RESULT_OVERHEAD;
     uint64_t bound = core->config.delivery_bytes > largest ? core->config.delivery_bytes : largest;
@@ -166,7 +194,7 @@ static uint64_t check_worker(const struct worker *worker)
         const struct task *task = NP_CONTAINER(node, struct task, node);
         assert(task->worker == worker && (task->state == TASK_LEASED || task->state == TASK_CANCELLING));
         assert(task->attempt >= 1);
-        uint64_t slots = task->kind != NULL ? task->kind->queue->demand->slots : 1;
+        uint64_t slots = task->kind != NULL ? task->kind->demand->slots : 1;
         held++;
         taken += slots;
         wide += slots > 1;
@@ -241,7 +269,8 @@ void core_check(const struct core *core)
     assert(held == sums.running && workers == stats->workers && slots == stats->slots);
     assert(sums.tasks == core->held && sums.queued == stats->queued && sums.running == stats->running);
     assert(sums.finished == stats->undelivered);
-    assert(sums.payload_bytes + sums.result_bytes + sums.record_bytes + sums.prepared_bytes == stats->memory_bytes);
+    assert(sums.payload_bytes + sums.result_bytes + sums.record_bytes + sums.kind_bytes + sums.prepared_bytes ==
+           stats->memory_bytes);
     assert(sums.promised_tasks == core->promised_tasks && sums.promised_bytes == core->promised_bytes);
     assert(sums.deadlines == core->deadlines.count);
     for (size_t i = 1; i < core->deadlines.count; i++) {

@@ -78,7 +78,9 @@ static void begin(const struct intake *intake, struct task *task)
         return;
     }
     task_begin(core, task, TASK_QUEUED, NULL);
-    lease_review(core, task);
+    if (session->is_broken) {
+        lease_review(core, task);
+    }
     if (intake->is_unserved && task->state == TASK_QUEUED) {
         task_finish(core, task, TASK_UNSERVED, NETPOOL_NO_SUCH_FUNCTION);
     }
@@ -118,7 +120,8 @@ static bool take_task(const struct intake *intake, size_t row, const uint8_t *pa
     if (np_table_put(&intake->session->tasks, seq, task) != NETPOOL_OK) {
         goto failed;
     }
-    if (lane_join(intake->session, task, lane_number_of(intake->submit, row)) != NETPOOL_OK) {
+    uint64_t lane_number = lane_number_of(intake->submit, row);
+    if (lane_number != 0 && lane_join(core, intake->session, task, lane_number) != NETPOOL_OK) {
         np_table_take(&intake->session->tasks, seq);
         goto failed;
     }
@@ -138,13 +141,13 @@ static bool claim_task(const struct intake *intake, size_t row, struct task *tas
 {
     struct core *core = intake->core;
     bool is_leased = task->state == TASK_LEASED;
-    if (is_leased && lane_join(intake->session, task, lane_number_of(intake->submit, row)) != NETPOOL_OK) {
+    if (is_leased && lane_join(core, intake->session, task, lane_number_of(intake->submit, row)) != NETPOOL_OK) {
         return false;
     }
     if (!recovery_claim(core, task, intake->kind, payload, intake->submit->sizes[row], intake->now,
                         intake->submit->expiry_ms > 0 ? expiry_deadline(intake) : 0)) {
         if (lane_of(task) != NULL) {
-            lane_leave(task);
+            lane_leave(core, task);
         }
         return false;
     }
@@ -166,7 +169,7 @@ static void take_all(const struct intake *intake, struct peer *peer)
 {
     struct core *core = intake->core;
     struct session *session = intake->session;
-    const uint8_t *payload = intake->message->body;
+    const uint8_t *payload = np_message_bytes(intake->message);
     for (size_t i = 0; i < intake->submit->n_seqs; i++) {
         uint64_t seq = intake->submit->seqs[i];
         uint32_t size = intake->submit->sizes[i];
@@ -205,7 +208,7 @@ void client_submit(struct core *core, struct peer *peer, struct np_message *mess
     if (!is_acceptable(core, peer, submit)) {
         return;
     }
-    struct kind *kind = kind_find(&core->functions, session, submit, core->config.max_attempts);
+    struct kind *kind = kind_find(core, session, submit);
     if (kind == NULL) {
         peer_close(core, peer, NETPOOL_NO_MEMORY, "no memory for a submission");
         return;
@@ -216,8 +219,8 @@ void client_submit(struct core *core, struct peer *peer, struct np_message *mess
                             .kind = kind,
                             .message = message,
                             .submit = submit,
-                            .is_unserved = kind->queue->demand->function->fleets.count == 0 &&
-                                           core->ready_workers > 0 && !may_come_back,
+                            .is_unserved = kind->demand->function->fleets.count == 0 && core->ready_workers > 0 &&
+                                           !may_come_back,
                             .now = now};
     take_all(&intake, peer);
     core_touch(core, peer);

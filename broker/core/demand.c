@@ -123,6 +123,13 @@ void demand_release(struct functions *functions, struct demand *demand)
     functions_release(functions, function);
 }
 
+size_t demand_bytes(const struct demand *demand)
+{
+    const struct function *function = demand->function;
+    size_t bytes = sizeof *demand + sizeof *function + strlen(function->name) + 1 + labels_bytes(&demand->labels);
+    return bytes + 4 * BLOCK_BYTES + 4 * sizeof(struct queue *) + 2 * ENTRY_BYTES;
+}
+
 bool demand_is_met_by(const struct demand *demand, const struct fleet *fleet)
 {
     return fleet->slots >= demand->slots && labels_meet(&fleet->labels, &demand->labels);

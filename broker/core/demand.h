@@ -17,6 +17,9 @@ struct core;
 struct queue;
 struct worker;
 
+#define BLOCK_BYTES 16 /* that the heap adds to a block */
+#define ENTRY_BYTES 43 /* of a table, 3/8 full */
+
 struct demand {
     struct demand *next; /* of the same hash */
     uint64_t hash;
@@ -41,6 +44,9 @@ struct demand {
 struct demand *demand_take(struct functions *functions, const char *function, char *const *labels, size_t label_count,
                            uint32_t slots);
 void demand_release(struct functions *functions, struct demand *demand);
+
+/* What it and its function keep in memory, nearly, beside the list of its fleets. */
+size_t demand_bytes(const struct demand *demand);
 
 /* Could a worker of that fleet, which has the function, ever run it? */
 bool demand_is_met_by(const struct demand *demand, const struct fleet *fleet);

@@ -4,17 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+static size_t size_of(char *const *names, size_t count)
+{
+    size_t size = count * sizeof(char *);
+    for (size_t i = 0; i < count; i++) {
+        size += strlen(names[i]) + 1;
+    }
+    return size;
+}
+
 bool labels_init(struct labels *labels, char *const *names, size_t count)
 {
     *labels = (struct labels){0};
     if (count == 0) {
         return true;
     }
-    size_t size = count * sizeof(char *);
-    for (size_t i = 0; i < count; i++) {
-        size += strlen(names[i]) + 1;
-    }
-    char **block = malloc(size);
+    char **block = malloc(size_of(names, count));
     if (block == NULL) {
         return false;
     }
@@ -34,6 +39,11 @@ void labels_fini(struct labels *labels)
 {
     free(labels->names);
     *labels = (struct labels){0};
+}
+
+size_t labels_bytes(const struct labels *labels)
+{
+    return size_of(labels->names, labels->count);
 }
 
 static int compare(const void *a, const void *b)

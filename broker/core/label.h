@@ -14,6 +14,9 @@ struct labels {
 bool labels_init(struct labels *labels, char *const *names, size_t count);
 void labels_fini(struct labels *labels);
 
+/* That they keep in memory. */
+size_t labels_bytes(const struct labels *labels);
+
 /* In place. */
 void labels_sort(char **names, size_t count);
 

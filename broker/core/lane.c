@@ -5,7 +5,7 @@
 
 #include "broker/core/session.h"
 
-netpool_status lane_join(struct session *session, struct task *task, uint64_t number)
+netpool_status lane_join(struct core *core, struct session *session, struct task *task, uint64_t number)
 {
     if (number == 0) {
         return NETPOOL_OK;
@@ -24,13 +24,14 @@ netpool_status lane_join(struct session *session, struct task *task, uint64_t nu
         lane->session = session;
         lane->number = number;
         np_list_init(&lane->members);
+        session_add_kind_bytes(core, session, LANE_BYTES);
     }
     extra->lane = lane;
     np_list_push_back(&lane->members, &extra->lane_node);
     return NETPOOL_OK;
 }
 
-struct lane *lane_leave(struct task *task)
+struct lane *lane_leave(struct core *core, struct task *task)
 {
     struct lane *lane = lane_of(task);
     assert(lane != NULL && lane->leased != task);
@@ -39,6 +40,7 @@ struct lane *lane_leave(struct task *task)
     if (!np_list_is_empty(&lane->members)) {
         return lane;
     }
+    session_add_kind_bytes(core, lane->session, -(int64_t)LANE_BYTES);
     np_table_take(&lane->session->lanes, lane->number);
     free(lane);
     return NULL;

@@ -13,6 +13,7 @@
 #include "common/list.h"
 #include "common/netpool_status.h"
 
+struct core;
 struct session;
 
 struct lane {
@@ -22,6 +23,8 @@ struct lane {
     struct task *leased;    /* the one that is leased or cancelling; NULL: none */
 };
 
+#define LANE_BYTES (sizeof(struct lane) + BLOCK_BYTES + ENTRY_BYTES) /* what one counts for */
+
 /* NULL: of none. */
 static inline struct lane *lane_of(const struct task *task)
 {
@@ -29,10 +32,11 @@ static inline struct lane *lane_of(const struct task *task)
 }
 
 /* The task becomes the last one of the lane, which is made if need be; 0: of none. Its seq is the highest so far. */
-NETPOOL_MUST_CHECK netpool_status lane_join(struct session *session, struct task *task, uint64_t number);
+NETPOOL_MUST_CHECK netpool_status lane_join(struct core *core, struct session *session, struct task *task,
+                                            uint64_t number);
 
 /* It is finished, or to be destroyed. Returns the lane, or NULL: that was its last task, and the lane is gone. */
-struct lane *lane_leave(struct task *task);
+struct lane *lane_leave(struct core *core, struct task *task);
 
 struct task *lane_first(const struct lane *lane);
 

@@ -186,7 +186,7 @@ static bool finish_row(struct core *core, struct task *task, const struct row *r
         record_failure(core, task, row->failure);
     }
     if (task->kind != NULL && (status == NETPOOL_OK || status == NETPOOL_FAILED)) {
-        function_measure(task->kind->queue->demand->function, row->compute_ns);
+        function_measure(task->kind->demand->function, row->compute_ns);
     }
     task_move(core, task, TASK_RESULT, TASK_FINISHED, NULL);
     task->origin = worker->origin;
@@ -243,9 +243,8 @@ static bool is_outdated_cancel(const struct task *task, netpool_status status)
     return status == NETPOOL_CANCELLED && task->state == TASK_LEASED && task->is_adopted && !task->is_unwanted;
 }
 
-static bool take_row(struct core *core, struct worker *worker, struct task *task, const struct row *row)
+static bool take_bad_row(struct core *core, struct worker *worker, struct task *task, const struct row *row)
 {
-    task->queue_ns += row->wait_ns < UINT64_MAX - task->queue_ns ? row->wait_ns : UINT64_MAX - task->queue_ns;
     bool is_crash = row->status == NETPOOL_CRASHED || row->status == NETPOOL_OUT_OF_MEMORY;
     if (is_outdated_cancel(task, row->status)) {
         if (task->kind == NULL) {
@@ -270,6 +269,12 @@ static bool take_row(struct core *core, struct worker *worker, struct task *task
     return true;
 }
 
+static bool take_row(struct core *core, struct worker *worker, struct task *task, const struct row *row)
+{
+    task->queue_ns += row->wait_ns < UINT64_MAX - task->queue_ns ? row->wait_ns : UINT64_MAX - task->queue_ns;
+    return row->status == NETPOOL_OK ? finish_row(core, task, row) : take_bad_row(core, worker, task, row);
+}
+
 static bool count_result_bytes(struct core *core, struct worker *worker, size_t size)
 {
     worker->result_bytes += size;
@@ -287,20 +292,25 @@ static bool count_result_bytes(struct core *core, struct worker *worker, size_t 
     return true;
 }
 
-/* Fails a result that its client will not take, instead of the client's link. */
-static void hold_row_to_limit(const struct session *session, struct row *row, Np__Failure *failure, char *text,
-                              size_t text_size)
+static bool is_too_large(const struct session *session, const struct row *row)
 {
-    if (row->status != NETPOOL_OK || session->max_payload == 0 || row->size <= session->max_payload) {
-        return;
-    }
-    say_too_large(text, text_size, row->size, session);
-    failure->message = text;
-    failure->started = true;
-    row->status = NETPOOL_TOO_LARGE;
-    row->size = 0;
-    row->whole = NULL;
-    row->failure = failure;
+    return row->status == NETPOOL_OK && session->max_payload != 0 && row->size > session->max_payload;
+}
+
+/* Fails a result that its client will not take, instead of the client's link. */
+static bool take_too_large(struct core *core, struct worker *worker, struct task *task, const struct row *row)
+{
+    char text[128];
+    say_too_large(text, sizeof text, row->size, task->session);
+    Np__Failure failure = NP__FAILURE__INIT;
+    failure.message = text;
+    failure.started = true;
+    struct row failed = *row;
+    failed.status = NETPOOL_TOO_LARGE;
+    failed.size = 0;
+    failed.whole = NULL;
+    failed.failure = &failure;
+    return take_row(core, worker, task, &failed);
 }
 
 static struct row read_row(const Np__Results *results, size_t i, struct np_message *message, const uint8_t *data)
@@ -319,7 +329,7 @@ static struct row read_row(const Np__Results *results, size_t i, struct np_messa
 
 /* False: the worker has been closed. */
 static bool handle_row(struct core *core, struct worker *worker, struct session *session, const Np__Results *results,
-                       uint64_t seq, struct row *row)
+                       uint64_t seq, const struct row *row)
 {
     if (row->status > NETPOOL_NOT_INITIALIZED || row->size > core->config.max_payload) {
         peer_close(core, worker->peer, NETPOOL_PROTOCOL, "a result has status %u and %u bytes", (unsigned)row->status,
@@ -331,10 +341,9 @@ static bool handle_row(struct core *core, struct worker *worker, struct session 
         drop_row(core, worker, task, seq, row->attempt, results->epoch);
         return true;
     }
-    Np__Failure too_large = NP__FAILURE__INIT;
-    char text[128];
-    hold_row_to_limit(session, row, &too_large, text, sizeof text);
-    if (!take_row(core, worker, task, row)) {
+    bool is_taken =
+        is_too_large(session, row) ? take_too_large(core, worker, task, row) : take_row(core, worker, task, row);
+    if (!is_taken) {
         peer_close(core, worker->peer, NETPOOL_NO_MEMORY, "no memory for a result of %u bytes", row->size);
         return false;
     }
@@ -356,7 +365,7 @@ bool lease_results(struct core *core, struct worker *worker, struct np_message *
         return false;
     }
     struct session *session = session_find(core, results->session.data);
-    const uint8_t *data = message->body;
+    const uint8_t *data = np_message_bytes(message);
     bool is_alive = true;
     for (size_t i = 0; i < results->n_seqs && is_alive; i++) {
         if (session != NULL) {

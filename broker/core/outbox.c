@@ -56,7 +56,7 @@ static void send_assign(struct core *core, struct peer *peer, const struct task 
     Np__Assign assign = NP__ASSIGN__INIT;
     assign.session.data = first->session->id;
     assign.session.len = NP_SESSION_SIZE;
-    assign.function = first->kind->queue->demand->function->name;
+    assign.function = first->kind->demand->function->name;
     assign.n_seqs = assign.n_sizes = outbox->count;
     assign.seqs = outbox->seqs;
     assign.sizes = outbox->sizes;

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/core/session.h"
-#include "broker/core/task.h"
+#include "broker/core/state.h"
 
 #define EXPRESS_ONE_OF 128 /* queues */
 
@@ -74,9 +73,46 @@ void queue_release(struct functions *functions, struct queue *queue)
     free(queue);
 }
 
+/* What a queue keeps in memory beside its tasks. A demand of several queues counts for each of them, unless it is one
+ * of the few that workers' functions make by themselves. */
+static uint32_t bytes_of(const struct queue *queue)
+{
+    const struct demand *demand = queue->demand;
+    bool is_common = demand->labels.count == 0 && demand->function->fleets.count > 0;
+    size_t bytes = sizeof *queue + BLOCK_BYTES + ENTRY_BYTES + sizeof(struct queue *);
+    return (uint32_t)(bytes + (is_common ? 0 : demand_bytes(demand)));
+}
+
+/* The session remembers it no longer. */
+static void forget_kind(struct core *core, struct kind *kind)
+{
+    struct queue *queue = kind->queue;
+    if (kind->references > 1) {
+        if (queue->counted_kinds++ == 0) {
+            queue->counted_bytes = bytes_of(queue);
+            session_add_kind_bytes(core, queue->session, queue->counted_bytes);
+        }
+        np_list_push_back(&queue->session->forgotten_kinds, &kind->node);
+        queue->session->forgotten_count++;
+        session_add_kind_bytes(core, queue->session, KIND_BYTES);
+    }
+    kind_release(core, kind);
+}
+
+static void uncount(struct core *core, struct kind *kind)
+{
+    struct queue *queue = kind->queue;
+    np_list_remove(&kind->node);
+    queue->session->forgotten_count--;
+    session_add_kind_bytes(core, queue->session, -(int64_t)KIND_BYTES);
+    if (--queue->counted_kinds == 0) {
+        session_add_kind_bytes(core, queue->session, -(int64_t)queue->counted_bytes);
+    }
+}
+
 static bool kind_matches(const struct kind *kind, const Np__Submit *submit, unsigned max_attempts)
 {
-    const struct demand *demand = kind->queue->demand;
+    const struct demand *demand = kind->demand;
     return kind->queue->priority == submit->priority && kind->max_attempts == max_attempts &&
            kind->timeout_ms == submit->timeout_ms && kind->expiry_ms == submit->expiry_ms &&
            kind->item_in_size == submit->item_in_size && kind->item_out_size == submit->item_out_size &&
@@ -86,10 +122,9 @@ static bool kind_matches(const struct kind *kind, const Np__Submit *submit, unsi
            labels_equal(&demand->labels, submit->labels, submit->n_labels);
 }
 
-struct kind *kind_find(struct functions *functions, struct session *session, const Np__Submit *submit,
-                       unsigned default_attempts)
+struct kind *kind_find(struct core *core, struct session *session, const Np__Submit *submit)
 {
-    unsigned max_attempts = submit->max_attempts == 0 ? default_attempts : submit->max_attempts;
+    unsigned max_attempts = submit->max_attempts == 0 ? core->config.max_attempts : submit->max_attempts;
     if (max_attempts > NP_ATTEMPTS_MAX) {
         max_attempts = NP_ATTEMPTS_MAX;
     }
@@ -103,12 +138,14 @@ struct kind *kind_find(struct functions *functions, struct session *session, con
     if (kind == NULL) {
         return NULL;
     }
-    kind->queue = queue_take(functions, session, submit);
+    kind->queue = queue_take(&core->functions, session, submit);
     if (kind->queue == NULL) {
         free(kind);
         return NULL;
     }
+    kind->demand = kind->queue->demand;
     kind->references = 1;
+    np_list_init(&kind->node);
     kind->max_attempts = max_attempts;
     kind->timeout_ms = submit->timeout_ms;
     kind->expiry_ms = submit->expiry_ms;
@@ -119,19 +156,23 @@ struct kind *kind_find(struct functions *functions, struct session *session, con
     kind->retry_failures = submit->retry_failures != 0;
     struct kind **place = &session->kinds[session->next_kind++ % SESSION_KINDS];
     if (*place != NULL) {
-        kind_release(functions, *place);
+        forget_kind(core, *place);
     }
     *place = kind;
     return kind;
 }
 
-void kind_release(struct functions *functions, struct kind *kind)
+void kind_release(struct core *core, struct kind *kind)
 {
     assert(kind->references > 0);
-    if (--kind->references == 0) {
-        queue_release(functions, kind->queue);
-        free(kind);
+    if (--kind->references > 0) {
+        return;
     }
+    if (!np_list_is_empty(&kind->node)) {
+        uncount(core, kind);
+    }
+    queue_release(&core->functions, kind->queue);
+    free(kind);
 }
 
 bool kind_retries(const struct kind *kind, netpool_status status)
@@ -142,9 +183,9 @@ bool kind_retries(const struct kind *kind, netpool_status status)
 
 bool kind_is_alike(const struct kind *a, const struct kind *b)
 {
-    return a == b || (a->queue->demand->function == b->queue->demand->function &&
-                      a->queue->session == b->queue->session && a->timeout_ms == b->timeout_ms &&
-                      a->item_in_size == b->item_in_size && a->item_out_size == b->item_out_size);
+    return a == b || (a->demand->function == b->demand->function && a->queue->session == b->queue->session &&
+                      a->timeout_ms == b->timeout_ms && a->item_in_size == b->item_in_size &&
+                      a->item_out_size == b->item_out_size);
 }
 
 /* The node of the express list that the queue is to stand before. */

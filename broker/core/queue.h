@@ -13,16 +13,20 @@
 #include "common/list.h"
 #include "netpool.pb-c.h"
 
+struct core;
 struct session;
 struct task;
 
 #define QUEUE_NOT_WANTED SIZE_MAX
+#define KIND_BYTES (sizeof(struct kind) + BLOCK_BYTES) /* what a kind counts for, beside its queue */
 
 struct queue {
     struct session *session;
     struct demand *demand; /* one reference */
     int32_t priority;
     unsigned references;         /* kinds */
+    unsigned counted_kinds;      /* those in session.forgotten_kinds */
+    uint32_t counted_bytes;      /* what it counts for in session.kind_bytes */
     struct np_list tasks;        /* queued ones that may be scheduled, by seq */
     uint64_t count;              /* their number */
     uint64_t waiting;            /* queued tasks that may not be scheduled yet, beside those */
@@ -34,8 +38,10 @@ struct queue {
 };
 
 struct kind {
-    struct queue *queue; /* one reference */
-    unsigned references; /* tasks, and session.kinds */
+    struct queue *queue;   /* one reference */
+    struct demand *demand; /* the queue's */
+    unsigned references;   /* tasks, and session.kinds */
+    struct np_list node;   /* in session.forgotten_kinds, once it is in session.kinds no more and has tasks */
     unsigned max_attempts;
     uint64_t timeout_ms;
     uint64_t expiry_ms;
@@ -46,10 +52,11 @@ struct kind {
     bool retry_failures;
 };
 
-/* The kind of a batch, whose labels are put in order, borrowed from session.kinds; NULL when out of memory. */
-struct kind *kind_find(struct functions *functions, struct session *session, const Np__Submit *submit,
-                       unsigned default_attempts);
-void kind_release(struct functions *functions, struct kind *kind);
+/* The kind of a batch, whose labels are put in order, borrowed from session.kinds; NULL when out of memory. What it
+ * pushes out of there and still has tasks counts as memory that the session holds: else a client could fill the
+ * broker with kinds that each have one empty task. */
+struct kind *kind_find(struct core *core, struct session *session, const Np__Submit *submit);
+void kind_release(struct core *core, struct kind *kind);
 
 /* Frees the queue with the last reference. */
 void queue_release(struct functions *functions, struct queue *queue);

@@ -96,7 +96,7 @@ static bool has_taker(const struct core *core, const struct worker *worker)
             break;
         }
         const struct worker *other = NP_CONTAINER(node, struct worker, hungry_node);
-        const struct demand *demand = last->kind->queue->demand;
+        const struct demand *demand = last->kind->demand;
         if (other->fleet == worker->fleet ||
             (fleet_has(other->fleet, demand->function) && demand_is_met_by(demand, other->fleet))) {
             return true;

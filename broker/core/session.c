@@ -47,6 +47,7 @@ struct session *session_new(struct core *core, const uint8_t *id)
     np_list_init(&session->paused_node);
     np_list_init(&session->queues);
     np_list_init(&session->express_queues);
+    np_list_init(&session->forgotten_kinds);
     np_list_init(&session->recovering);
     np_list_init(&session->waiting);
     np_list_init(&session->undelivered);
@@ -83,10 +84,11 @@ void session_destroy(struct core *core, struct session *session)
     core->promised_bytes -= session->granted_bytes - session->submitted_bytes;
     for (size_t i = 0; i < SESSION_KINDS; i++) {
         if (session->kinds[i] != NULL) {
-            kind_release(&core->functions, session->kinds[i]);
+            kind_release(core, session->kinds[i]);
         }
     }
     assert(session->queue_table.count == 0 && session->lanes.count == 0);
+    assert(session->kind_bytes == 0 && np_list_is_empty(&session->forgotten_kinds));
     prepare_session_over(core, session);
     progress_drop(session);
     forget(core, session);
@@ -174,6 +176,12 @@ void session_add_bytes(struct core *core, struct session *session, int64_t delta
     }
 }
 
+void session_add_kind_bytes(struct core *core, struct session *session, int64_t delta)
+{
+    session->kind_bytes += (uint64_t)delta;
+    core->stats.memory_bytes += (uint64_t)delta;
+}
+
 void session_add_record_bytes(struct core *core, struct session *session, int64_t delta)
 {
     session->record_bytes += (uint64_t)delta;
@@ -239,6 +247,22 @@ static bool is_worth(const struct session *session, uint64_t target, uint64_t un
     return target > unused && (session->held == 0 || (target - unused) * 4 >= target);
 }
 
+/* Each task granted may bring a kind or a lane of its own, whose memory no credit of bytes covers. */
+static uint64_t ahead_tasks(const struct core *core, const struct session *session)
+{
+    const struct core_config *config = &core->config;
+    uint64_t made = session->forgotten_count + session->lanes.count;
+    uint64_t each =
+        made > 0 && session->kind_bytes / made > SESSION_TASK_BYTES ? session->kind_bytes / made : SESSION_TASK_BYTES;
+    uint64_t unused = session->granted_tasks - session->submitted_tasks;
+    uint64_t promised = (core->promised_tasks - unused) * SESSION_TASK_BYTES;
+    uint64_t bytes = core->stats.memory_bytes + promised;
+    uint64_t pool_left = config->max_memory > bytes ? (config->max_memory - bytes) / 4 : 0;
+    uint64_t own_left = config->client_bytes > session->kind_bytes ? config->client_bytes - session->kind_bytes : 0;
+    uint64_t tasks = (pool_left < own_left ? pool_left : own_left) / each;
+    return tasks < SESSION_AHEAD_TASKS ? tasks : SESSION_AHEAD_TASKS;
+}
+
 void session_grant(struct core *core, struct session *session)
 {
     const struct core_config *config = &core->config;
@@ -252,8 +276,9 @@ void session_grant(struct core *core, struct session *session)
     uint64_t ahead_bytes = config->max_payload > SESSION_AHEAD_BYTES ? config->max_payload : SESSION_AHEAD_BYTES;
 
     uint64_t target_tasks =
-        allowance(config->client_tasks, session->held, SESSION_AHEAD_TASKS, tasks_left, SESSION_FLOOR_TASKS);
-    uint64_t held_bytes = session->payload_bytes + session->result_bytes + session->record_bytes;
+        allowance(config->client_tasks, session->held, ahead_tasks(core, session), tasks_left, SESSION_FLOOR_TASKS);
+    uint64_t held_bytes =
+        session->payload_bytes + session->result_bytes + session->record_bytes + session->kind_bytes;
     uint64_t target_bytes = allowance(config->client_bytes, held_bytes, ahead_bytes, bytes_left, config->max_payload);
     if (is_worth(session, target_tasks, unused_tasks)) {
         core->promised_tasks += target_tasks - unused_tasks;

@@ -25,6 +25,7 @@ struct progress;
 #define SESSION_FLOOR_TASKS 64    /* a client may always hold so many tasks and one payload of any size */
 #define SESSION_AHEAD_TASKS 65536 /* credit given ahead: covers a million tasks a second over 60 ms */
 #define SESSION_AHEAD_BYTES (16U * 1024 * 1024)
+#define SESSION_TASK_BYTES 1024    /* that the kind or lane of a task to come may take */
 #define SESSION_RESULT_OVERHEAD 32 /* bytes that a result counts for beside its own, so that empty ones count too */
 
 struct session {
@@ -52,6 +53,7 @@ struct session {
     uint64_t payload_bytes;   /* held */
     uint64_t result_bytes;    /* held */
     uint64_t record_bytes;    /* held: what is known of failures */
+    uint64_t kind_bytes;      /* held: forgotten_kinds with their queues, and lanes */
     uint64_t received_seq;    /* all tasks up to here have been received */
 
     uint64_t submitted_tasks; /* cumulative, as in the protocol's credit */
@@ -66,6 +68,8 @@ struct session {
     struct np_table lanes; /* by number */
     struct kind *kinds[SESSION_KINDS];
     unsigned next_kind;
+    struct np_list forgotten_kinds; /* of tasks that are held; no batch joins them any more */
+    uint64_t forgotten_count;
     bool is_paused;             /* dispatches nothing: too many result bytes wait for acknowledgement */
     struct np_list paused_node; /* in core.paused */
     uint64_t service;           /* nanoseconds of work given to it, or the share it forwent: least goes first */
@@ -122,6 +126,8 @@ void session_lease_ended(struct core *core, struct session *session);
 
 /* Sums of payloads or results held. */
 void session_add_bytes(struct core *core, struct session *session, int64_t delta, bool is_result);
+/* The same of what is kept of its tasks' kinds and lanes. */
+void session_add_kind_bytes(struct core *core, struct session *session, int64_t delta);
 /* The same of failure records. */
 void session_add_record_bytes(struct core *core, struct session *session, int64_t delta);
 

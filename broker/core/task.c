@@ -39,33 +39,28 @@ static bool must_wait(const struct task *task)
     return task->extra != NULL && (task->extra->retry_ns != NP_NEVER || !lane_admits(task));
 }
 
-static void enqueue(struct core *core, struct task *task)
+static void enter_queue(struct core *core, struct task *task)
 {
-    task->is_waiting = must_wait(task);
-    if (task->is_waiting) {
-        queue_wait(task->kind->queue, task);
-    } else {
+    struct queue *queue = task->kind->queue;
+    if (queue->count == 0) { /* else the session has its place already */
         session_wake(core, task->session);
-        queue_insert(&core->functions, task->kind->queue, task);
     }
-}
-
-static void dequeue(struct core *core, struct task *task)
-{
-    if (task->is_waiting) {
-        queue_wait_over(task->kind->queue, task);
-    } else {
-        queue_remove(&core->functions, task->kind->queue, task);
-    }
-    task->is_waiting = false;
+    queue_insert(&core->functions, queue, task);
 }
 
 /* A queued task for which something has changed. */
 static void review(struct core *core, struct task *task)
 {
-    if (task->is_waiting != must_wait(task)) {
-        dequeue(core, task);
-        enqueue(core, task);
+    if (task->is_waiting == must_wait(task)) {
+        return;
+    }
+    task->is_waiting = !task->is_waiting;
+    if (task->is_waiting) {
+        queue_remove(&core->functions, task->kind->queue, task);
+        queue_wait(task->kind->queue, task);
+    } else {
+        queue_wait_over(task->kind->queue, task);
+        enter_queue(core, task);
     }
 }
 
@@ -79,7 +74,7 @@ void task_review_lane(struct core *core, struct lane *lane)
 
 static void leave_lane(struct core *core, struct task *task)
 {
-    struct lane *lane = lane_leave(task);
+    struct lane *lane = lane_leave(core, task);
     if (lane != NULL) {
         task_review_lane(core, lane);
     }
@@ -96,7 +91,12 @@ static void enter(struct core *core, struct task *task, enum task_state state, s
         core->stats.queued++;
         break;
     case TASK_QUEUED:
-        enqueue(core, task);
+        if (must_wait(task)) {
+            task->is_waiting = true;
+            queue_wait(task->kind->queue, task);
+        } else {
+            enter_queue(core, task);
+        }
         session->queued++;
         core->stats.queued++;
         break;
@@ -108,7 +108,9 @@ static void enter(struct core *core, struct task *task, enum task_state state, s
     case TASK_CANCELLING:
         break;
     case TASK_FINISHED:
-        deadline_remove(&core->deadlines, task);
+        if (task->extra != NULL) {
+            deadline_remove(&core->deadlines, task);
+        }
         session->finished++;
         session->done++;
         core->stats.undelivered++;
@@ -135,8 +137,15 @@ static void leave(struct core *core, struct task *task, enum task_state next)
         core->stats.queued--;
         break;
     case TASK_QUEUED:
-        dequeue(core, task);
-        deadline_undelay(&core->deadlines, task);
+        if (task->is_waiting) {
+            task->is_waiting = false;
+            queue_wait_over(task->kind->queue, task);
+        } else {
+            queue_remove(&core->functions, task->kind->queue, task);
+        }
+        if (task->extra != NULL) {
+            deadline_undelay(&core->deadlines, task);
+        }
         session->queued--;
         core->stats.queued--;
         break;
@@ -303,11 +312,13 @@ struct task_extra *task_need_extra(struct task *task)
 void task_destroy(struct core *core, struct task *task)
 {
     assert(task->state != TASK_LEASED && task->state != TASK_CANCELLING);
-    deadline_remove(&core->deadlines, task);
     if (task->is_sent) {
         task->session->sent_bytes -= session_cost_of(task);
     }
-    record_drop(core, task);
+    if (task->extra != NULL) {
+        deadline_remove(&core->deadlines, task);
+        record_drop(core, task);
+    }
     task_drop_data(core, task);
     leave(core, task, TASK_FINISHED);
     if (lane_of(task) != NULL) {
@@ -318,7 +329,7 @@ void task_destroy(struct core *core, struct task *task)
     }
     free(task->extra);
     if (task->kind != NULL) {
-        kind_release(&core->functions, task->kind);
+        kind_release(core, task->kind);
     } else {
         task->session->unclaimed_tasks--;
     }

@@ -27,18 +27,6 @@ const char *worker_state_name(enum worker_state state)
     return names[state];
 }
 
-bool worker_has_room(const struct worker *worker)
-{
-    return worker->state == WORKER_READY && !worker->is_blocked && worker->reserved_for == NULL &&
-           (worker->held_wide == 0 || worker_has_slots(worker, 1)) &&
-           worker->held_units < (uint64_t)worker->slots * FUNCTION_SLOT_UNITS;
-}
-
-bool worker_is_hungry(const struct worker *worker)
-{
-    return worker->state == WORKER_READY && worker->reserved_for == NULL && worker_has_slots(worker, 1);
-}
-
 /* Brings heap and lists in line with what the worker holds. */
 static void update_load(struct core *core, struct worker *worker)
 {
@@ -172,8 +160,8 @@ void worker_end(struct core *core, struct worker *worker, bool orderly, int64_t 
 /* What a task takes up of its worker; what nobody has submitted yet counts as one slot of unknown work. */
 static void count_in(struct worker *worker, struct task *task)
 {
-    uint64_t slots = task->kind != NULL ? task->kind->queue->demand->slots : 1;
-    task->units = task->kind != NULL ? task->kind->queue->demand->function->units : FUNCTION_SLOT_UNITS;
+    uint64_t slots = task->kind != NULL ? task->kind->demand->slots : 1;
+    task->units = task->kind != NULL ? task->kind->demand->function->units : FUNCTION_SLOT_UNITS;
     worker->held_units += task->units * slots;
     worker->held_slots += slots;
     worker->held_wide += slots > 1;
@@ -181,7 +169,7 @@ static void count_in(struct worker *worker, struct task *task)
 
 static void count_out(struct worker *worker, const struct task *task)
 {
-    uint64_t slots = task->kind != NULL ? task->kind->queue->demand->slots : 1;
+    uint64_t slots = task->kind != NULL ? task->kind->demand->slots : 1;
     worker->held_units -= task->units * slots;
     worker->held_slots -= slots;
     worker->held_wide -= slots > 1;

@@ -107,9 +107,18 @@ static inline int64_t worker_free_slots(const struct worker *worker)
 }
 
 /* May it be given a task of one slot? Then it is in its fleet's heap. */
-bool worker_has_room(const struct worker *worker);
+static inline bool worker_has_room(const struct worker *worker)
+{
+    return worker->state == WORKER_READY && !worker->is_blocked && worker->reserved_for == NULL &&
+           (worker->held_wide == 0 || worker_has_slots(worker, 1)) &&
+           worker->held_units < (uint64_t)worker->slots * FUNCTION_SLOT_UNITS;
+}
+
 /* Has it a slot that nothing runs in? Then it is in core.hungry. */
-bool worker_is_hungry(const struct worker *worker);
+static inline bool worker_is_hungry(const struct worker *worker)
+{
+    return worker->state == WORKER_READY && worker->reserved_for == NULL && worker_has_slots(worker, 1);
+}
 
 /* A worker that has said a correct HELLO. NULL when out of memory. */
 struct worker *worker_new(struct core *core, struct peer *peer, const Np__Hello *hello);

@@ -1,4 +1,6 @@
 /* Client sessions: HELLO, credit, delivery, acknowledgement, resume, end; and status. */
+#include <malloc.h>
+
 #include "tests/unit/core_rig.h"
 
 enum { CLIENT = 1 };
@@ -467,6 +469,88 @@ static void b31_shutdown_says_goodbye_to_all_and_lets_nobody_in(void **state)
     rig_free(rig);
 }
 
+/* One empty task that shares nothing with others; past the rig, whose look at everything would take long. */
+static void submit_of_its_own_sort(struct rig *rig, uint64_t client, uint64_t seq, unsigned sort)
+{
+    char text[NP_NAME_MAX];
+    snprintf(text, sizeof text, "a=%0*u", NP_NAME_MAX - 8, (unsigned)seq);
+    char *labels[] = {text, (char *)"b"};
+    uint32_t size = 0;
+    Np__Submit submit = NP__SUBMIT__INIT;
+    submit.function = sort == 4 ? text : (char *)"f";
+    submit.n_seqs = submit.n_sizes = 1;
+    submit.seqs = &seq;
+    submit.sizes = &size;
+    submit.labels = labels;
+    submit.n_labels = sort == 0 ? 2 : 0;
+    submit.priority = sort == 1 ? (int32_t)seq : 0;
+    submit.lanes = &seq;
+    submit.n_lanes = sort == 2 ? 1 : 0;
+    submit.retry_delay_ms = sort == 3 ? (uint32_t)seq : 0;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_SUBMIT;
+    envelope.submit = &submit;
+    struct np_message message = {.envelope = &envelope};
+    core_receive(rig->core, client, &message, rig->now);
+}
+
+/* Kinds, queues, demands, labels and lanes take memory as payloads do. Empty tasks take no credit of bytes. */
+static uint64_t flood(struct rig *rig, const struct session *session, uint64_t client, unsigned sort)
+{
+    uint64_t seq = 0;
+    while (session->granted_tasks > session->submitted_tasks) {
+        for (uint64_t left = session->granted_tasks - session->submitted_tasks; left > 0; left--) {
+            submit_of_its_own_sort(rig, client, ++seq, sort);
+        }
+        core_flush(rig->core, rig->now);
+    }
+    rig_flush(rig);
+    return seq;
+}
+
+static size_t heap_bytes(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+static void b15_tasks_that_are_each_of_another_sort_are_held_to_the_brokers_memory(void **state)
+{
+    enum { MEMORY = 1 << 20, SORTS = 5, TASK_BYTES = 400, OTHER = 2 };
+    (void)state;
+    for (unsigned sort = 0; sort < SORTS; sort++) {
+        struct core_config config = {.recovery_ns = -1, .max_memory = MEMORY, .max_payload = 65536};
+        struct rig *rig = rig_new(&config);
+        uint64_t client = rig_client(rig, CLIENT, false);
+        struct session *session = NP_CONTAINER(np_list_front(&rig->core->all_sessions), struct session, node);
+        size_t before = heap_bytes();
+        uint64_t tasks = flood(rig, session, client, sort);
+        size_t taken = heap_bytes() - before;
+        uint64_t counted = rig_stats(rig).memory_bytes;
+        print_message("sort %u: %u tasks, %u bytes counted, %u taken\n", sort, (unsigned)tasks, (unsigned)counted,
+                      (unsigned)taken);
+        assert_in_range(counted, MEMORY / 4, MEMORY);
+        assert_true(taken <= counted + tasks * TASK_BYTES);
+
+        uint64_t other = rig_client(rig, OTHER, false);
+        uint64_t worker = rig_worker(rig, 3, 1, "g");
+        for (uint64_t seq = 1; seq <= 4; seq++) {
+            rig_submit(rig, other, (struct rig_task){.function = "g", .first = seq, .count = 1, .size = 100});
+            rig_flush(rig);
+            assert_int_equal(rig_take_assigned(rig, worker), 1);
+            rig_result(rig, worker, (struct rig_result){.session = OTHER, .seq = seq});
+            rig_flush(rig);
+            assert_result(rig, other, seq, NETPOOL_OK);
+            rig_acknowledge(rig, other, seq, 1);
+        }
+        assert_int_equal(rig->closed_peer, 0);
+        rig_disconnect(rig, client, true);
+        rig_flush(rig);
+        assert_int_equal(rig_stats(rig).memory_bytes, 0);
+        rig_free(rig);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -491,6 +575,7 @@ int main(void)
         cmocka_unit_test(results_beyond_a_workers_credit_close_its_link),
         cmocka_unit_test(status_tells_clients_about_workers_and_admins_about_clients),
         cmocka_unit_test(b31_shutdown_says_goodbye_to_all_and_lets_nobody_in),
+        cmocka_unit_test(b15_tasks_that_are_each_of_another_sort_are_held_to_the_brokers_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
