@@ -167,16 +167,20 @@ static netpool_status submit(netpool *pool, const char *function, netpool_bytes 
     if (status == NETPOOL_OK) {
         status = pool_describe(pool, function, options, &kind, &lane, error);
     }
-    if (status == NETPOOL_OK) {
-        status = take_room(pool, input.size);
-    }
     if (status != NETPOOL_OK) {
+        return status;
+    }
+    pool_retain(pool); /* the future's; and until then it may be closed while this waits for room */
+    status = take_room(pool, input.size);
+    if (status != NETPOOL_OK) {
+        pool_release(pool);
         return status;
     }
     int64_t copying = input.size >= COPY_TIMED_MIN ? np_clock_now() : 0;
     struct netpool_future *future = new_future(pool, input);
     if (future == NULL) {
         give_room(pool, input.size);
+        pool_release(pool);
         return NETPOOL_NO_MEMORY;
     }
     future->kind = kind;
@@ -190,7 +194,6 @@ static netpool_status submit(netpool *pool, const char *function, netpool_bytes 
     if (copying > 0) {
         profile_book_serializing(&pool->profile, future->task.submitted - copying);
     }
-    pool_retain(pool);
     if (out != NULL) {
         *out = future; /* before its callback, which may free it through that variable */
     }
