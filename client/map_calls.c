@@ -102,9 +102,9 @@ static netpool_status run(struct map *map, const netpool_map_options *options, n
     pool_release(map->pool);
     if (status != NETPOOL_OK) {
         const netpool_failure *failure = &map->failure;
-        (void)np_error_set(error, status, "item %llu: %s: %s%s%s", (unsigned long long)failure->item,
-                           failure->function, failure->message, failure->worker[0] != '\0' ? " on worker " : "",
-                           failure->worker);
+        (void)np_error_set(error, status, "item %llu: %s: %s%s%s%s", (unsigned long long)failure->item,
+                           failure->function, failure->message, failure->worker[0] != '\0' ? " (worker " : "",
+                           failure->worker, failure->worker[0] != '\0' ? ")" : "");
         if (options->failure != NULL) {
             *options->failure = *failure;
         }

@@ -172,9 +172,10 @@ static netpool_status run(struct reduction *reduction, const netpool_reduce_opti
     if (status != NETPOOL_OK) {
         const netpool_failure *failure = &reduction->failure;
         uint64_t inputs = reduce_tree_inputs(&reduction->tree, reduction->failed);
-        (void)np_error_set(error, status, "inputs %" PRIu64 " to %" PRIu64 ": %s: %s%s%s", failure->item,
+        (void)np_error_set(error, status, "inputs %" PRIu64 " to %" PRIu64 ": %s: %s%s%s%s", failure->item,
                            failure->item + inputs - 1, failure->function, failure->message,
-                           failure->worker[0] != '\0' ? " on worker " : "", failure->worker);
+                           failure->worker[0] != '\0' ? " (worker " : "", failure->worker,
+                           failure->worker[0] != '\0' ? ")" : "");
         if (options->failure != NULL) {
             *options->failure = *failure;
         }

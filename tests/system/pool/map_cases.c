@@ -153,7 +153,7 @@ static void a2_first_failure_names_its_item(void **state)
         assert_int_equal(status, NETPOOL_FAILED);
         assert_int_equal(error.status, NETPOOL_FAILED);
         assert_non_null(strstr(error.message, "item 7321"));
-        assert_non_null(strstr(error.message, "424242 is above 1000"));
+        assert_non_null(strstr(error.message, "424242 is above 1000 (worker "));
         assert_int_equal(failure.status, NETPOOL_FAILED);
         assert_int_equal(failure.item, BAD);
         assert_string_equal(failure.function, "fail_above");
