@@ -1,6 +1,7 @@
 #include "tests/support/broker_process.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -180,6 +181,36 @@ long broker_cpu_ms(const struct broker_process *broker)
     assert_non_null(rest);
     assert_int_equal(sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system), 2);
     return (long)(user + system) * 1000 / sysconf(_SC_CLK_TCK);
+}
+
+static long thread_sleeps(const char *task, const char *thread)
+{
+    char path[400];
+    char line[256];
+    long count = 0;
+    (void)snprintf(path, sizeof path, "%s/%s/status", task, thread);
+    FILE *file = fopen(path, "re");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        (void)sscanf(line, "voluntary_ctxt_switches: %ld", &count);
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    return count;
+}
+
+long broker_sleeps(const struct broker_process *broker)
+{
+    char path[64];
+    long count = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)broker->pid);
+    DIR *directory = opendir(path);
+    assert_non_null(directory);
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
+        count += entry->d_name[0] != '.' ? thread_sleeps(path, entry->d_name) : 0;
+    }
+    (void)closedir(directory);
+    return count;
 }
 
 long broker_peak_kib(const struct broker_process *broker)

@@ -34,6 +34,9 @@ int broker_stop(struct broker_process *broker, int signal_number);
 /* Processor time used so far, ms. */
 long broker_cpu_ms(const struct broker_process *broker);
 
+/* How often one of its threads went to sleep so far: however fast the machine is. */
+long broker_sleeps(const struct broker_process *broker);
+
 /* The most memory it has had at a time, KiB. */
 long broker_peak_kib(const struct broker_process *broker);
 

@@ -115,7 +115,7 @@ class Process:
             self.signal(step)
             if step != signal.SIGCONT:
                 try:
-                    self.popen.wait(3)
+                    self.popen.wait(5)
                     return
                 except subprocess.TimeoutExpired:
                     pass
@@ -237,7 +237,7 @@ class Cluster:
         self.processes.append(process)
         return process
 
-    def run(self, *argv, timeout_s=30, netns=None):
+    def run(self, *argv, timeout_s=100, netns=None):
         prefix = ["ip", "netns", "exec", netns] if netns else []
         done = subprocess.run(prefix + list(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=timeout_s, check=False, cwd=self.directory)
@@ -290,7 +290,7 @@ class Cluster:
             kind, _, where = url.partition("://")
             argv += ["--ipc" if kind == "ipc" else "--listen", where]
         argv += self.credential_options(credentials or {}) + list(options)
-        process, said = self._start_and_wait_ready("broker", argv, netns, 20)
+        process, said = self._start_and_wait_ready("broker", argv, netns, 60)
         if not said.startswith("listening "):
             raise AssertionError(f"broker is not ready: {said.strip()!r}\n{process.text()}")
         where = said.split()[1]
@@ -300,7 +300,7 @@ class Cluster:
         argv = [self.program("netpool-worker"), "--url", url, "--name", name, "--slots", str(slots),
                 "--module", self.support(module)]
         argv += self.credential_options(credentials or {}) + list(options)
-        process, said = self._start_and_wait_ready(f"worker {name}", argv, netns, 20)
+        process, said = self._start_and_wait_ready(f"worker {name}", argv, netns, 60)
         if said != "\n":
             raise AssertionError(f"worker {name} is not ready: {said.strip()!r}\n{process.text()}")
         return process

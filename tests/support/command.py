@@ -23,7 +23,7 @@ class Commands(c.Cluster):
         environment.update(extra or {})
         return environment
 
-    def command(self, *argv, stdin=b"", env=None, timeout_s=60, program="netpool", **more):
+    def command(self, *argv, stdin=b"", env=None, timeout_s=120, program="netpool", **more):
         """The finished process; outputs are bytes."""
         if isinstance(stdin, bytes):
             more["input"] = stdin

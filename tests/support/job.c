@@ -3,11 +3,12 @@
  * result is right and comes exactly once, and prints one line of JSON about what it saw.
  *
  *     job --count N --directory DIR [--url U] [--module F.so] [--mode stream|submit|map] [--sleep-us MAX]
- * [--in-flight N]
- *         [--ordered] [--max-attempts N] [--at-most-once] [--reconnect-ms N] [--limit-ms N] [--progress N]
+ *         [--least-sleep-us MIN] [--in-flight N] [--ordered] [--max-attempts N] [--at-most-once] [--reconnect-ms N]
+ * [--limit-ms N] [--progress N]
  *
- * --progress prints "progress N" on standard output after every N results. --sleep-us is the longest sleep; a task's
- * own follows from its id. Exit status: 0 every task succeeded, 1 some did not, 2 usage, 3 no pool or past the limit.
+ * --progress prints "progress N" on standard output after every N results. --least-sleep-us and --sleep-us are the
+ * shortest and the longest sleep; a task's own follows from its id. Exit status: 0 every task succeeded, 1 some did
+ * not, 2 usage, 3 no pool or past the limit.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -27,6 +28,7 @@ struct job {
     const char *directory;
     const char *mode;
     uint64_t count;
+    unsigned least_sleep_us;
     unsigned sleep_us;
     size_t in_flight;
     bool ordered;
@@ -61,7 +63,8 @@ static int limit_left_ms(const struct job *job)
 
 static size_t order_text(const struct job *job, uint64_t id, char *text, size_t size)
 {
-    unsigned sleep_us = job->sleep_us == 0 ? 0 : (unsigned)(expected_result(~id) % (job->sleep_us + 1));
+    uint64_t range_us = job->sleep_us - job->least_sleep_us + UINT64_C(1);
+    unsigned sleep_us = job->least_sleep_us + (unsigned)(expected_result(~id) % range_us);
     return (size_t)snprintf(text, size, "%" PRIu64 " %u %s", id, sleep_us, job->directory);
 }
 
@@ -223,14 +226,21 @@ static void report(const struct job *job, netpool *pool, netpool_status status)
 
 static bool parse_arguments(struct job *job, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"url", required_argument, NULL, 'u'},          {"module", required_argument, NULL, 'm'},
-        {"directory", required_argument, NULL, 'd'},    {"mode", required_argument, NULL, 'M'},
-        {"count", required_argument, NULL, 'c'},        {"sleep-us", required_argument, NULL, 's'},
-        {"in-flight", required_argument, NULL, 'f'},    {"ordered", no_argument, NULL, 'o'},
-        {"max-attempts", required_argument, NULL, 'a'}, {"at-most-once", no_argument, NULL, '1'},
-        {"reconnect-ms", required_argument, NULL, 'r'}, {"limit-ms", required_argument, NULL, 'l'},
-        {"progress", required_argument, NULL, 'p'},     {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"url", required_argument, NULL, 'u'},
+                                            {"module", required_argument, NULL, 'm'},
+                                            {"directory", required_argument, NULL, 'd'},
+                                            {"mode", required_argument, NULL, 'M'},
+                                            {"count", required_argument, NULL, 'c'},
+                                            {"sleep-us", required_argument, NULL, 's'},
+                                            {"in-flight", required_argument, NULL, 'f'},
+                                            {"ordered", no_argument, NULL, 'o'},
+                                            {"least-sleep-us", required_argument, NULL, 'S'},
+                                            {"max-attempts", required_argument, NULL, 'a'},
+                                            {"at-most-once", no_argument, NULL, '1'},
+                                            {"reconnect-ms", required_argument, NULL, 'r'},
+                                            {"limit-ms", required_argument, NULL, 'l'},
+                                            {"progress", required_argument, NULL, 'p'},
+                                            {NULL, 0, NULL, 0}};
     *job = (struct job){.mode = "stream", .limit_ms = 120000};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
@@ -251,6 +261,9 @@ static bool parse_arguments(struct job *job, int argc, char **argv)
             break;
         case 's':
             job->sleep_us = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'S':
+            job->least_sleep_us = (unsigned)strtoul(optarg, NULL, 10);
             break;
         case 'f':
             job->in_flight = strtoul(optarg, NULL, 10);
@@ -277,7 +290,7 @@ static bool parse_arguments(struct job *job, int argc, char **argv)
             return false;
         }
     }
-    return optind == argc && job->count > 0 && job->directory != NULL;
+    return optind == argc && job->count > 0 && job->directory != NULL && job->least_sleep_us <= job->sleep_us;
 }
 
 int main(int argc, char **argv)

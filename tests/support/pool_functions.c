@@ -9,6 +9,7 @@
  *   fail            fails with the input as message
  *   sleep_ms        u64 -> itself, after as many milliseconds; looks for cancellation every millisecond
  *   sleep_deaf_ms   the same, without looking
+ *   sleep_first_ms  sleep_ms on its first attempt, and no time at all on the others
  *   fill            u64 -> as many bytes of 0x5a
  *   crash           ends its executor with SIGSEGV
  *   crash_once      the same on its first attempt, then the input
@@ -79,22 +80,35 @@ static netpool_status fail(netpool_call *call, netpool_bytes input)
     return netpool_fail(call, "%.*s", (int)input.size, (const char *)input.data);
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* By the clock: a thousand naps of a millisecond take much longer than a second on a busy machine. */
 static netpool_status sleep_ms(netpool_call *call, netpool_bytes input)
 {
-    uint64_t number = number_of(input);
-    for (uint64_t i = 0; i < number && !netpool_is_cancelled(call); i++) {
+    uint64_t end = now_ns() + number_of(input) * 1000000;
+    while (now_ns() < end && !netpool_is_cancelled(call)) {
         sleep_one_ms();
     }
-    return give(call, number);
+    return give(call, number_of(input));
 }
 
 static netpool_status sleep_deaf_ms(netpool_call *call, netpool_bytes input)
 {
-    uint64_t number = number_of(input);
-    for (uint64_t i = 0; i < number; i++) {
+    uint64_t end = now_ns() + number_of(input) * 1000000;
+    while (now_ns() < end) {
         sleep_one_ms();
     }
-    return give(call, number);
+    return give(call, number_of(input));
+}
+
+static netpool_status sleep_first_ms(netpool_call *call, netpool_bytes input)
+{
+    return netpool_attempt(call) == 1 ? sleep_ms(call, input) : give(call, number_of(input));
 }
 
 static netpool_status fill(netpool_call *call, netpool_bytes input)
@@ -145,6 +159,7 @@ NETPOOL_MODULE(pool_functions, NETPOOL_FUNCTION(echo, "the input"), NETPOOL_FUNC
                NETPOOL_FUNCTION(double_of, "twice as much"), NETPOOL_FUNCTION(sum_of_bytes, "the sum of the bytes"),
                NETPOOL_FUNCTION(fail_above, "fails above 1000"), NETPOOL_FUNCTION(fail, "fails"),
                NETPOOL_FUNCTION(sleep_ms, "sleeps"), NETPOOL_FUNCTION(sleep_deaf_ms, "sleeps whatever happens"),
-               NETPOOL_FUNCTION(fill, "many bytes"), NETPOOL_FUNCTION(crash, "crashes"),
-               NETPOOL_FUNCTION(crash_once, "crashes the first time"), NETPOOL_FUNCTION(attempt, "which attempt"),
-               NETPOOL_FUNCTION(item, "which item of its map"), NETPOOL_FUNCTION(nothing, "no result"))
+               NETPOOL_FUNCTION(sleep_first_ms, "sleeps the first time"), NETPOOL_FUNCTION(fill, "many bytes"),
+               NETPOOL_FUNCTION(crash, "crashes"), NETPOOL_FUNCTION(crash_once, "crashes the first time"),
+               NETPOOL_FUNCTION(attempt, "which attempt"), NETPOOL_FUNCTION(item, "which item of its map"),
+               NETPOOL_FUNCTION(nothing, "no result"))

@@ -13,7 +13,7 @@ function(netpool_cli_tests program)
   endforeach()
 endfunction()
 
-netpool_cli_tests(test_cli_map.py TIMEOUT 120 TESTS
+netpool_cli_tests(test_cli_map.py TIMEOUT 400 TESTS
   cli_map_prints_results_in_input_order
   cli_map_unordered_prints_every_result_once
   cli_map_of_empty_input_prints_nothing
@@ -38,7 +38,7 @@ netpool_cli_tests(test_cli_map.py TIMEOUT 120 TESTS
   cli_map_a13_crash_is_told_with_its_stack
   cli_map_a24_progress_counts_the_parts_of_running_tasks
   cli_map_draws_progress_on_a_terminal_only)
-netpool_cli_tests(test_cli_pool.py TIMEOUT 120 TESTS
+netpool_cli_tests(test_cli_pool.py TIMEOUT 400 TESTS
   cli_help_of_every_verb_is_complete
   cli_up_runs_a_command_on_a_tls_pool_and_returns_its_status
   cli_up_prints_an_environment_that_works
@@ -53,7 +53,7 @@ netpool_cli_tests(test_cli_pool.py TIMEOUT 120 TESTS
   cli_status_shows_workers_and_counts
   cli_status_why_names_the_label_that_no_worker_has
   cli_status_b25_refusal_names_the_reason)
-netpool_cli_tests(test_cli_primes.py TIMEOUT 120 TESTS
+netpool_cli_tests(test_cli_primes.py TIMEOUT 400 TESTS
   primes_on_local_are_those_of_factor
   primes_on_one_process_are_those_of_factor
   primes_on_eight_processes_are_those_of_factor
@@ -66,7 +66,7 @@ netpool_cli_tests(test_cli_primes.py TIMEOUT 120 TESTS
 netpool_cli_tests(test_stream_memory.py TIMEOUT 600 TESTS
   a6_ten_million_items_through_local_keep_memory_flat
   a6_a_million_items_through_tls_keep_memory_flat)
-netpool_cli_tests(test_examples.py TIMEOUT 300 TESTS
+netpool_cli_tests(test_examples.py TIMEOUT 600 TESTS
   example_images_resizes_a_folder_alike_on_every_pool
   example_images_reports_what_is_no_picture_and_does_the_rest
   example_pipeline_is_a_gzip_on_every_pool
@@ -74,7 +74,7 @@ netpool_cli_tests(test_examples.py TIMEOUT 300 TESTS
   example_parallel_sum_has_the_same_bits_on_every_pool
   example_arguments_prints_what_its_readme_says_on_every_pool
   example_arguments_of_a_wrong_type_do_not_compile)
-netpool_cli_tests(test_cli_install.py TIMEOUT 300 TESTS
+netpool_cli_tests(test_cli_install.py TIMEOUT 600 TESTS
   install_serves_a_cmake_project_and_a_makefile_outside_the_tree)
 
 add_library(test_module_cli MODULE ${PROJECT_SOURCE_DIR}/tests/modules/cli.c)

@@ -40,21 +40,21 @@ set_target_properties(test_pool PROPERTIES ENABLE_EXPORTS ON RUNTIME_OUTPUT_DIRE
 foreach(kind threads:1 threads:4 local:1 local:4 ipc tls)
   string(REPLACE ":" "_" name ${kind})
   add_test(NAME system.pool_${name} COMMAND test_pool ${kind})
-  set_tests_properties(system.pool_${name} PROPERTIES LABELS system TIMEOUT 180)
+  set_tests_properties(system.pool_${name} PROPERTIES LABELS system TIMEOUT 600)
   if(NETPOOL_SANITIZE STREQUAL "thread")
     set_tests_properties(system.pool_${name} PROPERTIES
       ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/tsan.supp")
   endif()
 endforeach()
 
-netpool_test(pool_open LABEL system TIMEOUT 180 SOURCES pool/test_pool_open.c
+netpool_test(pool_open LABEL system TIMEOUT 600 SOURCES pool/test_pool_open.c
   ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c LINKS np_test_cluster np_client)
 target_compile_definitions(test_pool_open PRIVATE POOL_MODULE="$<TARGET_FILE:test_module_pool_functions>"
   NETPOOL_WORKER="${CMAKE_BINARY_DIR}/bin/netpool-worker")
 set_target_properties(test_pool_open PROPERTIES ENABLE_EXPORTS ON)
 add_dependencies(test_pool_open test_module_pool_functions)
 
-netpool_test(pool_ends LABEL system TIMEOUT 240 SOURCES pool/test_pool_ends.c
+netpool_test(pool_ends LABEL system TIMEOUT 600 SOURCES pool/test_pool_ends.c
   ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c ${PROJECT_SOURCE_DIR}/tests/support/process.c
   LINKS np_test_cluster np_client)
 target_compile_definitions(test_pool_ends PRIVATE POOL_MODULE="$<TARGET_FILE:test_module_pool_functions>")
@@ -75,6 +75,6 @@ if(VALGRIND AND NETPOOL_SANITIZE STREQUAL "")
     string(REPLACE ":" "_" name ${kind})
     add_test(NAME system.pool_leaks_${name} COMMAND ${VALGRIND} --quiet --leak-check=full --error-exitcode=9
       --child-silent-after-fork=yes $<TARGET_FILE:test_pool_leaks> ${kind})
-    set_tests_properties(system.pool_leaks_${name} PROPERTIES LABELS system TIMEOUT 180)
+    set_tests_properties(system.pool_leaks_${name} PROPERTIES LABELS system TIMEOUT 600)
   endforeach()
 endif()

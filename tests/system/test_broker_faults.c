@@ -15,8 +15,8 @@
 #include "tests/support/protocol_peer.h"
 #include "tests/system/broker_fixture.h"
 
-/* Short enough for a test, long enough for a handshake under a sanitizer. */
-static const char *const short_deadlines[] = {"--handshake-timeout-ms", "700", "--hello-timeout-ms", "700", NULL};
+/* Whoever must not wait for a deadline meets one beyond the patience of the test. */
+static const char *const long_deadline[] = {"--handshake-timeout-ms", "60000", NULL};
 
 static void say(int fd, const void *data, size_t size)
 {
@@ -71,19 +71,16 @@ static void expect_service(struct broker_fixture *fixture)
 static void b20_garbage_and_plain_http_are_closed_at_once(void **state)
 {
     struct broker_fixture *fixture = *state;
-    const char *const none[] = {NULL};
     const char http[] = "GET / HTTP/1.1\r\nHost: broker\r\n\r\n";
     uint8_t garbage[512];
-    broker_fixture_start(fixture, none, 0);
+    broker_fixture_start(fixture, long_deadline, 0);
     memset(garbage, 0xa5, sizeof garbage);
-    int64_t begin = np_clock_now();
     int fd = broker_fixture_connect(fixture);
     say(fd, http, sizeof http - 1);
     expect_cut(fd);
     fd = broker_fixture_connect(fixture);
     say(fd, garbage, sizeof garbage);
     expect_cut(fd);
-    assert_true(np_clock_now() - begin < NP_HANDSHAKE_TIMEOUT_MS * NP_NS_PER_MS);
     broker_expect_log(&fixture->broker, "is refused");
     expect_service(fixture);
     broker_fixture_stop(fixture);
@@ -91,34 +88,39 @@ static void b20_garbage_and_plain_http_are_closed_at_once(void **state)
 
 static void b20_a_flood_of_garbage_is_logged_at_a_limited_rate(void **state)
 {
+    enum { LINES_A_SECOND = 10 };
     struct broker_fixture *fixture = *state;
     const char *const none[] = {NULL};
     size_t lines = 0;
     broker_fixture_start(fixture, none, 0);
+    int64_t begin = np_clock_now();
     for (int i = 0; i < 200; i++) {
         int fd = broker_fixture_connect(fixture);
         say(fd, "garbage\r\n\r\n", 11);
         expect_cut(fd);
     }
+    size_t seconds = (size_t)((np_clock_now() - begin) / NP_NS_PER_S) + 2; /* begun ones */
     expect_service(fixture);
     broker_fixture_stop(fixture);
     for (const char *line = fixture->broker.log; (line = strstr(line, "is refused")) != NULL; line++) {
         lines++;
     }
-    assert_in_range(lines, 1, 100);
+    assert_in_range(lines, 1, LINES_A_SECOND * seconds);
 }
 
 static void b21_silent_connections_are_dropped_at_the_deadline(void **state)
 {
     struct broker_fixture *fixture = *state;
-    broker_fixture_start(fixture, short_deadlines, 0);
+    const char *const deadline[] = {"--handshake-timeout-ms", "700", NULL};
+    broker_fixture_start(fixture, deadline, 0);
+    int64_t begin = np_clock_now();
     int silent = broker_fixture_connect(fixture);
     int half = broker_fixture_connect(fixture);
     say(half, "\x16\x03\x01\x02\x00\x01\x00\x01", 8); /* a ClientHello begins so */
-    int64_t begin = np_clock_now();
     expect_cut(silent);
     expect_cut(half);
-    assert_in_range(np_clock_now() - begin, 300 * NP_NS_PER_MS, 4 * NP_NS_PER_S);
+    /* not before the deadline, and not as late as without the option */
+    assert_in_range(np_clock_now() - begin, 699 * NP_NS_PER_MS, NP_HANDSHAKE_TIMEOUT_MS * NP_NS_PER_MS);
     broker_expect_log(&fixture->broker, "the handshake did not finish in time");
     broker_fixture_stop(fixture);
 }
@@ -126,8 +128,9 @@ static void b21_silent_connections_are_dropped_at_the_deadline(void **state)
 static void b21_no_hello_after_the_handshake_is_dropped_at_the_deadline(void **state)
 {
     struct broker_fixture *fixture = *state;
+    const char *const deadline[] = {"--hello-timeout-ms", "700", NULL};
     struct raw_peer peer;
-    broker_fixture_start(fixture, short_deadlines, 0);
+    broker_fixture_start(fixture, deadline, 0);
     raw_peer_connect(&peer, fixture);
     raw_peer_expect_cut(&peer);
     broker_expect_log(&fixture->broker, "no hello in time");
@@ -154,7 +157,8 @@ static void b21_pending_connections_from_one_address_are_capped(void **state)
 static void b21_pending_connections_in_all_are_capped_and_more_wait(void **state)
 {
     struct broker_fixture *fixture = *state;
-    const char *const caps[] = {"--max-pending", "2", "--handshake-timeout-ms", "700", NULL};
+    /* long enough for the handshake of who waits, should the machine be slow */
+    const char *const caps[] = {"--max-pending", "2", "--handshake-timeout-ms", "2500", NULL};
     broker_fixture_start(fixture, caps, 0);
     int first = broker_fixture_connect(fixture);
     int second = broker_fixture_connect(fixture);
@@ -167,15 +171,12 @@ static void b21_pending_connections_in_all_are_capped_and_more_wait(void **state
 static void b21_silent_connections_do_not_slow_the_peers_that_are_in(void **state)
 {
     struct broker_fixture *fixture = *state;
-    const char *const none[] = {NULL};
     int silent[60];
-    broker_fixture_start(fixture, none, 0);
+    broker_fixture_start(fixture, long_deadline, 0);
     for (int i = 0; i < 60; i++) {
         silent[i] = broker_fixture_connect(fixture);
     }
-    int64_t begin = np_clock_now();
-    expect_service(fixture);
-    assert_true(np_clock_now() - begin < 3 * NP_NS_PER_S);
+    expect_service(fixture); /* long before their deadline */
     for (int i = 0; i < 60; i++) {
         close(silent[i]);
     }
@@ -279,8 +280,8 @@ static void run_out_of_descriptors(struct broker_fixture *fixture, unsigned desc
     }
     broker_expect_log(&fixture->broker, complaint);
     long before = broker_cpu_ms(&fixture->broker);
-    protocol_peer_run_until(&client, np_clock_now() + NP_NS_PER_S);
-    assert_true(broker_cpu_ms(&fixture->broker) - before <= 200);
+    protocol_peer_run_until(&client, np_clock_now() + 2 * NP_NS_PER_S);
+    assert_in_range(broker_cpu_ms(&fixture->broker) - before, 0, 700); /* one that spins takes all of it */
     assert_false(client.is_closed);
     for (int i = 0; i < 60; i++) {
         close(waiting[i]);

@@ -159,11 +159,10 @@ static void the_end_of_the_broker_is_noticed_at_once_over_ipc(void **state)
     broker_start(&fixture->broker, arguments, 0);
     protocol_peer_connect_ipc(&client, fixture->context, NP__ROLE__CLIENT, fixture->socket);
     protocol_peer_enter(&client, NP__ROLE__CLIENT, 1);
-    int64_t killed = np_clock_now();
     assert_int_equal(broker_stop(&fixture->broker, SIGKILL), 128 + SIGKILL);
     protocol_peer_expect_closed(&client);
     assert_int_equal(client.closed_status, NETPOOL_UNREACHABLE);
-    assert_true(np_clock_now() - killed < NP_HEARTBEAT_MS * NP_NS_PER_MS);
+    assert_null(strstr(client.closed_reason, "nothing was heard")); /* as after some seconds */
     protocol_peer_close(&client);
     fixture->has_ended_well = true;
 }

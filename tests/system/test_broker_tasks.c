@@ -149,8 +149,7 @@ static void a_client_over_ipc_uses_a_worker_over_tls(void **state)
     broker_fixture_stop(fixture);
 }
 
-/* The task of a worker whose ipc connection is gone is given to another at once, long before a heartbeat is missed.
- */
+/* The task of a worker whose ipc connection is gone is given to another at once, and not because it was silent. */
 static void the_end_of_an_ipc_worker_is_noticed_at_once(void **state)
 {
     struct broker_fixture *fixture = *state;
@@ -167,10 +166,10 @@ static void the_end_of_an_ipc_worker_is_noticed_at_once(void **state)
     submit(&client, 1, 1, payload, sizeof payload);
     protocol_message_destroy(protocol_peer_expect(&lost, NP__ENVELOPE__KIND_ASSIGN));
     protocol_peer_enter(&worker, NP__ROLE__WORKER, 3);
-    int64_t cut = np_clock_now();
     protocol_peer_close(&lost);
     struct protocol_message *assign = protocol_peer_expect(&worker, NP__ENVELOPE__KIND_ASSIGN);
-    assert_true(np_clock_now() - cut < NP_HEARTBEAT_MS * NP_NS_PER_MS);
+    broker_expect_log(&fixture->broker, "gone: ");
+    assert_null(strstr(fixture->broker.log, "nothing was heard"));
     assert_int_equal(assign->envelope->assign->n_attempts, 1);
     assert_int_equal(assign->envelope->assign->attempts[0], 2);
     protocol_message_destroy(assign);
@@ -193,7 +192,7 @@ static void b31_sigterm_says_goodbye_to_every_peer(void **state)
         protocol_peer_enter(&over_ipc, NP__ROLE__WORKER, 2);
         int64_t asked = np_clock_now();
         assert_int_equal(broker_stop(&fixture->broker, SIGTERM), 0);
-        assert_true(np_clock_now() - asked < 2 * NP_NS_PER_S);
+        assert_true(np_clock_now() - asked < 10 * NP_NS_PER_S);
         protocol_peer_expect_closed(&over_tls);
         protocol_peer_expect_closed(&over_ipc);
         assert_int_equal(over_tls.closed_status, NETPOOL_CLOSED);
@@ -215,11 +214,14 @@ static void an_idle_broker_uses_no_processor_time(void **state)
     protocol_peer_connect_ipc(&client, fixture->context, NP__ROLE__CLIENT, fixture->socket);
     protocol_peer_connect_tls(&worker, fixture->dir, NP__ROLE__WORKER, "w", fixture->broker.port);
     run_tasks(&client, &worker);
-    long before = broker_cpu_ms(&fixture->broker);
-    /* Two heartbeats later: the peers answer, nothing else happens. */
-    int64_t end = np_clock_now() + 2 * NP_HEARTBEAT_MS * NP_NS_PER_MS;
-    protocol_peer_run_until(&client, end);
-    assert_true(broker_cpu_ms(&fixture->broker) - before <= 40);
+    enum { WINDOW_MS = 2 * NP_HEARTBEAT_MS, SLEEPS_MAX = 150, CPU_MAX_MS = WINDOW_MS / 5 };
+    long sleeps = broker_sleeps(&fixture->broker);
+    long cpu_ms = broker_cpu_ms(&fixture->broker);
+    /* Two heartbeats later: the peers answer, nothing else happens. A sanitizer has a thread that wakes up by itself.
+     */
+    protocol_peer_run_until(&client, np_clock_now() + WINDOW_MS * NP_NS_PER_MS);
+    assert_in_range(broker_sleeps(&fixture->broker) - sleeps, 0, SLEEPS_MAX);
+    assert_in_range(broker_cpu_ms(&fixture->broker) - cpu_ms, 0, CPU_MAX_MS);
     protocol_peer_close(&client);
     protocol_peer_close(&worker);
     broker_fixture_stop(fixture);

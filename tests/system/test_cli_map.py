@@ -47,7 +47,7 @@ def cli_map_of_a_million_lines_is_right(build):
         path = os.path.join(commands.directory, "million")
         with open(path, "wb") as file:
             file.write(lines(count))
-        done = k.expect(commands.map("factorize", path, timeout_s=100), 0)
+        done = k.expect(commands.map("factorize", path, timeout_s=250), 0)
         assert done.stdout == k.factor(lines(count)), "the results are not those of factor"
 
 
@@ -77,7 +77,7 @@ def cli_map_keeps_memory_constant_on_endless_input(build):
             assert process.stdout.read(len(chunk)) == chunk
         end = peak_kib(process.pid)
         assert process.stdout.read(len(chunk)) == chunk
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         # as much again went through: it may not need more than some buffers that happened to be full
         assert end - half_way < (40_000 if k.SANITIZED else 8_000), f"{half_way} KiB, then {end} KiB"
 
@@ -91,7 +91,7 @@ def cli_map_prints_each_result_before_the_next_line_comes(build):
             process.stdin.flush()
             assert process.stdout.readline() == k.factor(b"%d" % number)
         process.stdin.close()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 def cli_map_takes_lines_of_10_mb(build):
@@ -212,7 +212,7 @@ def assert_children_end(pids):
             found.update(children)
         return not found.intersection(pids)
 
-    c.until(left, 10, f"the pool's processes {pids} end")
+    c.until(left, 40, f"the pool's processes {pids} end")
 
 
 def cli_map_dies_silently_of_a_reader_that_leaves(build):
@@ -227,9 +227,9 @@ def cli_map_dies_silently_of_a_reader_that_leaves(build):
             assert process.stdout.readline() == b"12: 2 2 3\n"
             children = c.descendants(process.pid)
             process.stdout.close()
-            assert process.wait(20) == -signal.SIGPIPE
+            assert process.wait(60) == -signal.SIGPIPE
             assert process.stderr.read() == b""
-            yes.wait(10)
+            yes.wait(60)
             assert_children_end(children)
 
 
@@ -244,7 +244,7 @@ def cli_map_ctrl_c_takes_the_pool_down(build):
             children = c.descendants(process.pid)
             assert len(children) >= 2, children
             process.send_signal(number)
-            assert process.wait(20) == -number
+            assert process.wait(60) == -number
             assert process.stderr.read() == b""
             assert_children_end(children)
 

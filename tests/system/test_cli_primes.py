@@ -91,7 +91,7 @@ def primes_readme_example_compiles_and_runs(build):
         commands.run(os.environ.get("NETPOOL_CC", "cc"), "-Wall", "-Wextra", "-Werror", "-o", program, source,
                      *(f"-I{os.path.join(k.SOURCE, part)}" for part in ("client", "worker", "common")),
                      *flags.get(os.environ.get("NETPOOL_SANITIZE"), []), f"-L{library}", f"-Wl,-rpath,{library}", "-lnetpool")
-        said = subprocess.run([program], env=commands.environment(), stdout=subprocess.PIPE, timeout=30, check=True).stdout
+        said = subprocess.run([program], env=commands.environment(), stdout=subprocess.PIPE, timeout=120, check=True).stdout
         assert said == b"1 4 9 16\n", said
 
 

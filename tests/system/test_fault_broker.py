@@ -48,13 +48,13 @@ def broker_killed(build, transport, mode):
         setting = Setting(cluster, transport)
         # About 12 s of work: at least as long as what the broker is away and waits for workers to report. Each task of
         # 0 to 200 ms: a killed broker takes a while to die, and some are to run beyond that.
-        job = setting.job(TASKS, "--mode", mode, "--sleep-us", "200000", "--limit-ms", "60000")
-        c.until(lambda: len(cluster.ledger.entries()) > 300, 30, "150 tasks have run")
+        job = setting.job(TASKS, "--mode", mode, "--sleep-us", "200000", "--limit-ms", "100000")
+        c.until(lambda: len(cluster.ledger.entries()) > 300, 60, "150 tasks have run")
         killed = setting.kill_broker()
         running = cluster.ledger.running_at(killed)
         assert running, "no task was running when the broker was killed"
         setting.restart_broker()
-        report = cluster.all_right(job, 60)
+        report = cluster.all_right(job, 120)
         executions = cluster.ledger.executions()
         repeated = {task: executions[task] for task in running if executions[task] != 1}
         assert not repeated, f"tasks that were running when the broker was killed ran again: {repeated}"
@@ -63,7 +63,7 @@ def broker_killed(build, transport, mode):
         print(f"{len(running)} were running at the kill; {again} finished ones, whose results died with the broker, "
               f"ran again; the job took {report['elapsed_ms']} ms")
         if mode == "stream":
-            assert report["longest_gap_ms"] < (RECOVERY_S + 7) * 1000, report
+            assert report["longest_gap_ms"] < (RECOVERY_S + 20) * 1000, report
 
 
 def b4_broker_killed_in_the_middle_of_a_map_over_tls_is_only_a_pause(build):
@@ -85,8 +85,9 @@ def b4_broker_killed_in_the_middle_of_a_stream_over_ipc_is_only_a_pause(build):
 def b4_broker_killed_while_one_long_task_runs_lets_it_finish_once(build):
     with c.Cluster(build) as cluster:
         setting = Setting(cluster, "tls")
-        # Every task sleeps up to 6 s: all that run at the kill outlive the broker and its successor's recovery.
-        job = setting.job(8, "--mode", "submit", "--sleep-us", "6000000", "--limit-ms", "60000")
+        # Every task sleeps 4 to 10 s: all run at the kill, some outlive the broker's successor's recovery.
+        job = setting.job(8, "--mode", "submit", "--least-sleep-us", "4000000", "--sleep-us", "10000000",
+                          "--limit-ms", "60000")
         c.until(lambda: len(cluster.ledger.executions()) == 8, 20, "all 8 tasks run")
         setting.kill_broker()
         setting.restart_broker()
@@ -99,23 +100,23 @@ def b5_broker_gone_for_good_ends_every_future_as_unreachable(build):
         setting = Setting(cluster, "tls")
         job = setting.job(500, "--mode", "submit", "--sleep-us", "4000000", "--reconnect-ms", "3000",
                           "--limit-ms", "40000")
-        job.expect("^submitted 500", 20)
+        job.expect("^submitted 500", 40)
         killed = setting.kill_broker()
         report = cluster.report(job, 30, status=1)
         took = time.monotonic() - killed
         assert report["status"] == "OK" and report["ended"] == 500, report
         assert report["failed"].get("UNREACHABLE", 0) + report["ok"] == 500 and report["wrong"] == 0, report
         assert report["failed"]["UNREACHABLE"] >= 400, report
-        assert 2.5 < took < 3 + 5, f"ended {took:.1f} s after the broker's death, 3 s were configured"
+        assert 2.5 < took < 3 + 12, f"ended {took:.1f} s after the broker's death, 3 s were configured"
 
 
 def b31_broker_told_to_stop_says_so_and_a_new_one_takes_over(build):
     with c.Cluster(build) as cluster:
         setting = Setting(cluster, "tls")
         job = setting.job(6000, "--sleep-us", "8000", "--progress", "500", "--limit-ms", "60000")
-        job.expect("^progress 2000$", 30)
+        job.expect("^progress 2000$", 60)
         setting.broker.signal(signal.SIGTERM)
-        assert setting.broker.wait(10) == 0, "the broker ends with 0 when told to"
+        assert setting.broker.wait(30) == 0, "the broker ends with 0 when told to"
         setting.restart_broker()
         cluster.all_right(job, 60)
         for worker in setting.workers:

@@ -52,7 +52,7 @@ class Killer:
 def kill_until_done(cluster, job, root):
     rng = random.Random(c.seed())
     killer = Killer(cluster, root, rng)
-    job.expect("^progress 1000$", 30)
+    job.expect("^progress 1000$", 60)
     while job.is_running() and job.lines[-1].text.startswith("progress"):
         killer.kill_one()
         time.sleep(rng.uniform(0.005, 0.05))  # the pace of the killing, not a wait for anything

@@ -34,7 +34,7 @@ def b6_killed_program_leaves_neither_tasks_nor_memory(build):
     with c.Cluster(build) as cluster:
         setting = Setting(cluster, workers=2)
         doomed = setting.job(20000, "--mode", "submit", "--sleep-us", "20000", name="doomed")
-        doomed.expect("^submitted 20000", 30)
+        doomed.expect("^submitted 20000", 60)
         before = setting.status()
         assert before["queued"] > 1000 and before["memory_bytes"] > 0, before
         doomed.signal(signal.SIGKILL)
@@ -43,9 +43,9 @@ def b6_killed_program_leaves_neither_tasks_nor_memory(build):
         def is_forgotten():
             status = setting.status()
             return status["queued"] == 0 and status["running"] == 0 and status["memory_bytes"] == 0 and status
-        status = c.until(is_forgotten, SESSION_GRACE_S + TIMEOUT_S, "tasks cancelled and memory freed", 0.2)
+        status = c.until(is_forgotten, SESSION_GRACE_S + TIMEOUT_S + 20, "tasks cancelled and memory freed", 0.2)
         print(f"before {before}\nafter {status}")
-        cluster.all_right(setting.job(200, name="next job"), 20)
+        cluster.all_right(setting.job(200, name="next job"), 60)
 
 
 def b7_worker_stopped_past_its_lease_has_its_tasks_retried_and_its_late_results_dropped(build):
@@ -53,14 +53,14 @@ def b7_worker_stopped_past_its_lease_has_its_tasks_retried_and_its_late_results_
         setting = Setting(cluster, workers=2, slots=2)
         stopped, _ = setting.workers
         job = setting.job(16000, "--sleep-us", "5000", "--progress", "100", "--limit-ms", "90000")
-        job.expect("^progress 1000$", 20)
+        job.expect("^progress 1000$", 60)
         stopped.signal(signal.SIGSTOP)  # its executors go on: their results come late
         since = time.monotonic()
-        setting.broker.expect(r"worker1\b.*gone", TIMEOUT_S + 2, since)
+        setting.broker.expect(r"worker1\b.*gone", TIMEOUT_S + 12, since)
         noticed = time.monotonic() - since
         assert noticed > TIMEOUT_S / 2, f"called gone after only {noticed:.1f} s"
         stopped.signal(signal.SIGCONT)
-        c.until(lambda: [row["state"] for row in setting.status()["workers"]] == ["ready", "ready"], 15,
+        c.until(lambda: [row["state"] for row in setting.status()["workers"]] == ["ready", "ready"], 40,
                 "the worker is back", 0.2)
         report = cluster.all_right(job, 90)
         assert report["more_attempts"] > 0, f"nothing was retried: {report}"
@@ -73,9 +73,9 @@ def b30_worker_told_to_stop_under_load_loses_nothing_and_repeats_nothing(build):
         setting = Setting(cluster, workers=3)
         job = setting.job(9000, "--sleep-us", "8000", "--progress", "500", "--limit-ms", "60000")
         for index, at in enumerate((2000, 5000)):
-            job.expect(f"^progress {at}$", 30)
+            job.expect(f"^progress {at}$", 60)
             setting.workers[index].signal(signal.SIGTERM)
-            assert setting.workers[index].wait(15) == 0, "a drained worker ends with 0"
+            assert setting.workers[index].wait(40) == 0, "a drained worker ends with 0"
         report = cluster.all_right(job, 60)
         executions = cluster.ledger.executions()
         assert len(executions) == 9000 and set(executions.values()) == {1}, executions.most_common(5)
@@ -86,9 +86,9 @@ def b30_worker_told_to_stop_gives_back_what_it_has_not_started_and_finishes_what
     with c.Cluster(build) as cluster:
         setting = Setting(cluster, workers=1, slots=2)
         job = setting.job(20, "--mode", "submit", "--sleep-us", "2000000", "--limit-ms", "60000")
-        c.until(lambda: len(cluster.ledger.running_at(time.monotonic())) == 2, 10, "two tasks run")
+        c.until(lambda: len(cluster.ledger.running_at(time.monotonic())) == 2, 40, "two tasks run")
         setting.workers[0].signal(signal.SIGTERM)
-        assert setting.workers[0].wait(15) == 0
+        assert setting.workers[0].wait(40) == 0
         ended = cluster.ledger.entries()
         starts = sum(entry.what == "S" for entry in ended)
         assert starts == len(ended) - starts, "a task that ran was not finished"

@@ -2,6 +2,8 @@
  */
 #include "tests/support/cmocka_all.h"
 
+#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -215,14 +217,24 @@ static void b39_writing_to_a_reset_link_raises_no_signal(void **state)
     assert_true(status == NETPOOL_CLOSED || status == NETPOOL_UNREACHABLE);
 }
 
+/* A port where nobody listens, and that nobody else can take meanwhile. */
+static int bind_without_listening(char bound[128])
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof name;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof name), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &size), 0);
+    (void)snprintf(bound, 128, "127.0.0.1:%u", ntohs(name.sin_port));
+    return fd;
+}
+
 static void connecting_to_a_closed_port_names_it(void **state)
 {
     struct fixture *fixture = *state;
     char bound[128];
-    int fd;
     netpool_error error = {0};
-    assert_int_equal(tcp_listen(&fd, "127.0.0.1", "0", bound, &error), NETPOOL_OK);
-    assert_int_equal(close(fd), 0); /* nobody listens there now */
+    int fd = bind_without_listening(bound);
     struct tls_end end = {0};
     const char *port = strrchr(bound, ':') + 1;
     netpool_status status = tls_link_connect(&end.link, fixture->worker, "127.0.0.1", port, &error);
@@ -233,6 +245,7 @@ static void connecting_to_a_closed_port_names_it(void **state)
     assert_int_equal(status, NETPOOL_UNREACHABLE);
     assert_non_null(strstr(error.message, bound));
     assert_non_null(strstr(error.message, "refused"));
+    assert_int_equal(close(fd), 0);
     if (end.link != NULL) {
         end.link->operations->destroy(end.link);
     }

@@ -17,7 +17,7 @@
 #include "common/text.h"
 #include "transport/tcp.h"
 
-#define WAIT_MS 5000
+#define WAIT_MS 20000
 
 void tls_ground_init(struct tls_ground *ground)
 {

@@ -15,8 +15,8 @@ function(netpool_worker_test name)
   add_dependencies(test_${name} test_module_faults)
 endfunction()
 
-netpool_worker_test(worker TIMEOUT 120)
-netpool_worker_test(worker_faults TIMEOUT 180)
+netpool_worker_test(worker TIMEOUT 400)
+netpool_worker_test(worker_faults TIMEOUT 400)
 
 # Crashes are built without sanitizers, which would report them in their own way. One module has debug information, one
 # has not even names.
@@ -32,12 +32,12 @@ foreach(name crashes crashes_stripped)
   set_target_properties(test_module_${name} PROPERTIES OUTPUT_NAME ${name} PREFIX ""
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests LINKER_LANGUAGE C)
 endforeach()
-netpool_worker_test(crash_stack TIMEOUT 180)
+netpool_worker_test(crash_stack TIMEOUT 400)
 target_compile_definitions(test_crash_stack PRIVATE CRASHES_MODULE="$<TARGET_FILE:test_module_crashes>"
   CRASHES_STRIPPED_MODULE="$<TARGET_FILE:test_module_crashes_stripped>"
   CRASHES_SOURCE="${PROJECT_SOURCE_DIR}/tests/support/crash_functions.c")
 add_dependencies(test_crash_stack test_module_crashes test_module_crashes_stripped)
-netpool_worker_test(worker_sessions TIMEOUT 120)
+netpool_worker_test(worker_sessions TIMEOUT 400)
 
 # Not a test: prints how fast the worker is. Built on demand.
 add_executable(worker_speed EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/tests/support/worker_speed.c

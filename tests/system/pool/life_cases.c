@@ -36,7 +36,7 @@ static void a11_terminate_stops_what_runs_and_what_waits(void **state)
     assert_int_equal(netpool_wait(futures[0], 50, NULL), NETPOOL_TIMEOUT);
     int64_t before = np_clock_now();
     netpool_terminate(&pool);
-    assert_true(np_clock_now() - before < 8 * NP_NS_PER_S);
+    assert_true(np_clock_now() - before < 20 * NP_NS_PER_S); /* all of them would take much longer */
     for (unsigned i = 0; i < COUNT; i++) {
         assert_int_equal(netpool_wait(futures[i], 0, NULL), NETPOOL_CANCELLED);
         netpool_future_free(&futures[i]);

@@ -50,11 +50,20 @@ static void square_works(netpool *pool)
     netpool_future_free(&future);
 }
 
-static netpool_future *start_sleeping(netpool *pool, uint64_t ms)
+enum { LONG_MS = 60000 }; /* longer than any wait here */
+
+/* A task that sleeps for very long on its first attempt; a worker has it when this returns. */
+static netpool_future *start_sleeping(netpool *pool)
 {
+    const uint64_t ms = LONG_MS;
     netpool_future *future;
-    assert_int_equal(netpool_submit(pool, "sleep_ms", bytes_of(&ms, sizeof ms), NULL, &future), NETPOOL_OK);
-    assert_int_equal(netpool_wait(future, 50, NULL), NETPOOL_TIMEOUT);
+    netpool_info *info = NULL;
+    assert_int_equal(netpool_submit(pool, "sleep_first_ms", bytes_of(&ms, sizeof ms), NULL, &future), NETPOOL_OK);
+    do {
+        netpool_info_free(&info);
+        assert_int_equal(netpool_get_info(pool, &info, 20000, NULL), NETPOOL_OK);
+    } while (info->running == 0);
+    netpool_info_free(&info);
     return future;
 }
 
@@ -88,7 +97,7 @@ static void environment_names_the_pool(void **state)
     assert_int_equal(setenv("NETPOOL_URL", "threads:2", 1), 0);
     netpool *pool = open_pool(NULL, NULL);
     netpool_info *info;
-    assert_int_equal(netpool_get_info(pool, &info, 5000, NULL), NETPOOL_OK);
+    assert_int_equal(netpool_get_info(pool, &info, 20000, NULL), NETPOOL_OK);
     assert_int_equal(info->workers[0].slots, 2);
     netpool_info_free(&info);
     netpool_close(&pool);
@@ -173,7 +182,7 @@ static void unreachable_brokers_are_named_within_the_time(void **state)
     int64_t before = np_clock_now();
     open_fails(cluster.url, &options, NETPOOL_UNREACHABLE, cluster.url);
     open_fails("ipc:///nowhere/broker", &options, NETPOOL_UNREACHABLE, "/nowhere/broker");
-    assert_true(np_clock_now() - before < 3 * NP_NS_PER_S);
+    assert_true(np_clock_now() - before < 10 * NP_NS_PER_S); /* what one would take by default */
     cluster_stop(&cluster);
 }
 
@@ -182,7 +191,7 @@ static void bad_credentials_are_named(void **state)
     (void)state;
     struct cluster cluster;
     cluster_start(&cluster, CLUSTER_TLS, 0, 1, POOL_MODULE);
-    netpool_options options = {.connect_timeout_ms = 2000};
+    netpool_options options = {0};
     open_fails(cluster.url, &options, NETPOOL_CREDENTIALS, "NETPOOL_CA");
     cluster_options(&cluster, &options);
     options.key = "/nowhere/key";
@@ -225,10 +234,10 @@ static void a14_killed_worker_process_that_was_forked_ends_its_tasks_clearly(voi
 {
     (void)state;
     netpool *pool = open_pool("local:2", NULL);
-    netpool_future *future = start_sleeping(pool, 20000);
+    netpool_future *future = start_sleeping(pool);
     netpool_result result;
     assert_int_equal(kill(only_child(), SIGKILL), 0);
-    assert_int_equal(netpool_wait(future, 10000, &result), NETPOOL_UNREACHABLE);
+    assert_int_equal(netpool_wait(future, 20000, &result), NETPOOL_UNREACHABLE);
     assert_non_null(strstr(result.failure->message, "signal 9"));
     netpool_future_free(&future);
     uint64_t number = 1; /* whatever comes later ends the same way */
@@ -241,7 +250,7 @@ static void a14_killed_worker_process_that_was_spawned_is_replaced(void **state)
     (void)state;
     netpool_options options = {.start_method = NETPOOL_START_SPAWN};
     netpool *pool = open_pool("local:2", &options);
-    netpool_future *future = start_sleeping(pool, 500);
+    netpool_future *future = start_sleeping(pool);
     netpool_result result;
     pid_t first = only_child();
     assert_int_equal(kill(first, SIGKILL), 0);
@@ -260,17 +269,17 @@ static void b5_broker_gone_for_good_ends_everything_within_the_time(void **state
     netpool_options options = {.reconnect_timeout_ms = 500};
     cluster_options(&cluster, &options);
     netpool *pool = open_pool(cluster.url, &options);
-    netpool_future *future = start_sleeping(pool, 20000);
+    netpool_future *future = start_sleeping(pool);
     netpool_result result;
     cluster_kill_broker(&cluster);
     int64_t before = np_clock_now();
     assert_int_equal(netpool_wait(future, 20000, &result), NETPOOL_UNREACHABLE);
-    assert_true(np_clock_now() - before < 5 * NP_NS_PER_S);
+    assert_true(np_clock_now() - before < 10 * NP_NS_PER_S);
     assert_non_null(strstr(result.failure->message, cluster.url));
     netpool_future_free(&future);
     cluster_restart_broker(&cluster); /* what comes later does better, once the pool has noticed */
     netpool_status status = NETPOOL_UNREACHABLE;
-    while (status == NETPOOL_UNREACHABLE && np_clock_now() - before < 15 * NP_NS_PER_S) {
+    while (status == NETPOOL_UNREACHABLE && np_clock_now() - before < 60 * NP_NS_PER_S) {
         uint64_t number = 7;
         assert_int_equal(netpool_submit(pool, "square", bytes_of(&number, 8), NULL, &future), NETPOOL_OK);
         status = netpool_wait(future, 20000, NULL);
@@ -305,7 +314,7 @@ static void wait_until_done(netpool *pool, uint64_t tasks)
     netpool_info *info = NULL;
     do {
         netpool_info_free(&info);
-        assert_int_equal(netpool_get_info(pool, &info, 5000, NULL), NETPOOL_OK);
+        assert_int_equal(netpool_get_info(pool, &info, 20000, NULL), NETPOOL_OK);
     } while (info->done < tasks);
     netpool_info_free(&info);
 }
@@ -346,7 +355,7 @@ static void b1_tasks_of_a_killed_worker_are_run_elsewhere(void **state)
     cluster_start(&cluster, CLUSTER_TLS, 1, 1, POOL_MODULE);
     cluster_options(&cluster, &options);
     netpool *pool = open_pool(cluster.url, &options);
-    netpool_future *future = start_sleeping(pool, 1000);
+    netpool_future *future = start_sleeping(pool);
     cluster_add_worker(&cluster);
     cluster_kill_worker(&cluster, 0);
     assert_int_equal(netpool_wait(future, 20000, &result), NETPOOL_OK);
@@ -364,11 +373,11 @@ static void terminate_returns_while_the_broker_is_away(void **state)
     cluster_start(&cluster, CLUSTER_TLS, 1, 1, POOL_MODULE);
     cluster_options(&cluster, &options);
     netpool *pool = open_pool(cluster.url, &options);
-    netpool_future *future = start_sleeping(pool, 20000);
+    netpool_future *future = start_sleeping(pool);
     cluster_kill_broker(&cluster);
     int64_t before = np_clock_now();
     netpool_terminate(&pool);
-    assert_true(np_clock_now() - before < 8 * NP_NS_PER_S);
+    assert_true(np_clock_now() - before < LONG_MS / 3 * NP_NS_PER_MS);
     assert_int_equal(netpool_wait(future, 0, NULL), NETPOOL_CANCELLED);
     netpool_future_free(&future);
     cluster_kill_worker(&cluster, 0); /* what it runs is nobody's any more, and would be waited for */
