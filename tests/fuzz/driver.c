@@ -10,6 +10,7 @@
 #include "common/random.h"
 #include "tests/fuzz/fuzz.h"
 
+enum { ALL_FLIPS = 255 };
 enum { EDGE = 400 }; /* bytes at each end of a seed that are all tried; between them a sample */
 
 static uint64_t runs;
@@ -32,10 +33,12 @@ static void run_systematically(uint8_t *seed, size_t size, unsigned flips)
     run(seed, size);
     for (size_t at = 0; at < size; at += at >= EDGE && at + EDGE < size ? 1009 : 1) {
         run(seed, at);
-        for (unsigned flip = 1; flip <= flips; flip++) {
-            seed[at] ^= (uint8_t)flip;
+        for (unsigned i = 0; i < flips; i++) {
+            /* Spread over all values; fewer than all are others for each byte. */
+            uint8_t flip = (uint8_t)(1 + (at * 37 + (size_t)i * ALL_FLIPS / flips) % ALL_FLIPS);
+            seed[at] ^= flip;
             run(seed, size);
-            seed[at] ^= (uint8_t)flip;
+            seed[at] ^= flip;
         }
     }
 }
@@ -119,7 +122,7 @@ int main(int argc, char **argv)
                                             {NULL, 0, NULL, 0}};
     uint64_t seed = 1;
     uint64_t count = 20000;
-    unsigned flips = 255; /* other values tried for each byte */
+    unsigned flips = ALL_FLIPS; /* other values tried for each byte */
     for (int option; (option = getopt_long(argc, argv, "s:n:f:", options, NULL)) != -1;) {
         if (option == 's') {
             seed = strtoull(optarg, NULL, 0);
