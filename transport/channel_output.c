@@ -3,20 +3,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/block.h"
 #include "proto/frame.h"
 #include "proto/limits.h"
 
 enum {
-    REFILL_BELOW = 64 * 1024, /* bytes ready; below it the next chunk is cut */
-    KEEP = 64 * 1024          /* bytes of memory kept while there is nothing to write */
+    PIECE_MAX = 64 * 1024, /* bytes of a large body and what announces them, written at a time: whole TLS records */
+    KEEP = 64 * 1024       /* bytes of memory kept while there is nothing to write */
 };
 
-/* A frame, and the large body it announces if body_size > 0. */
+/* A frame, and the large body it announces, if there is one, with room between them for the first chunk's head. The
+ * heads of the chunks that follow are put over what was sent, so that each chunk is written from where it lies. */
 struct large_output {
     struct np_list link;
-    size_t frame_size;
-    size_t body_size;
-    size_t sent; /* bytes moved to the ready bytes, frame included */
+    size_t size;    /* of all bytes */
+    size_t body_at; /* where the large body begins; size: there is none */
+    size_t sent;    /* bytes at the front that were cut off as pieces */
     uint8_t bytes[];
 };
 
@@ -31,9 +33,9 @@ void channel_output_fini(struct channel_output *output)
     np_buffer_fini(&output->bytes);
     for (struct np_list *node = np_list_pop_front(&output->waiting); node != NULL;
          node = np_list_pop_front(&output->waiting)) {
-        free(NP_CONTAINER(node, struct large_output, link));
+        np_block_free(NP_CONTAINER(node, struct large_output, link));
     }
-    output->waiting_size = 0;
+    output->waiting_size = output->piece_size = 0;
 }
 
 static void encode(uint8_t *out, const Np__Envelope *envelope, size_t header_size, const void *body, size_t body_size)
@@ -45,21 +47,39 @@ static void encode(uint8_t *out, const Np__Envelope *envelope, size_t header_siz
     }
 }
 
+/* What stands in front of a chunk's body: the size of that, and (body not NULL) there it is. */
+static size_t put_chunk_head(uint8_t *body, size_t body_size)
+{
+    Np__Chunk chunk = NP__CHUNK__INIT;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_CHUNK;
+    envelope.chunk = &chunk;
+    size_t header_size = np__envelope__get_packed_size(&envelope);
+    size_t size = NP_FRAME_PREFIX_SIZE + header_size;
+    if (body != NULL) {
+        np_frame_prefix(body - size, header_size, body_size);
+        (void)np__envelope__pack(&envelope, body - header_size);
+    }
+    return size;
+}
+
 static netpool_status add_waiting(struct channel_output *output, const Np__Envelope *envelope, size_t header_size,
                                   const void *body, size_t body_size, size_t large_size)
 {
     size_t frame_size = NP_FRAME_PREFIX_SIZE + header_size + body_size;
-    struct large_output *item = malloc(sizeof *item + frame_size + large_size);
+    size_t head_size = large_size > 0 ? put_chunk_head(NULL, 0) : 0;
+    size_t size = frame_size + head_size + large_size;
+    struct large_output *item = np_block_new(sizeof *item + size);
     if (item == NULL) {
         return NETPOOL_NO_MEMORY;
     }
-    *item = (struct large_output){.frame_size = frame_size, .body_size = large_size};
+    *item = (struct large_output){.size = size, .body_at = frame_size + head_size};
     encode(item->bytes, envelope, header_size, body, body_size);
     if (large_size > 0) {
-        memcpy(item->bytes + frame_size, body, large_size);
+        memcpy(item->bytes + item->body_at, body, large_size);
     }
     np_list_push_back(&output->waiting, &item->link);
-    output->waiting_size += frame_size + large_size;
+    output->waiting_size += size;
     return NETPOOL_OK;
 }
 
@@ -85,68 +105,70 @@ netpool_status channel_output_add(struct channel_output *output, Np__Envelope *e
     return NETPOOL_OK;
 }
 
-static netpool_status cut_chunk(struct channel_output *output, struct large_output *item)
+/* The next chunk of the first of those that wait, or all of it if it has no large body. */
+static void cut_piece(struct channel_output *output)
 {
-    Np__Chunk chunk = NP__CHUNK__INIT;
-    Np__Envelope envelope = NP__ENVELOPE__INIT;
-    envelope.kind_case = NP__ENVELOPE__KIND_CHUNK;
-    envelope.chunk = &chunk;
-    size_t left = item->frame_size + item->body_size - item->sent;
-    size_t size = left < NP_FRAME_BODY_MAX ? left : NP_FRAME_BODY_MAX;
-    size_t header_size = np__envelope__get_packed_size(&envelope);
-    uint8_t *place = np_buffer_reserve(&output->bytes, NP_FRAME_PREFIX_SIZE + header_size + size);
-    if (place == NULL) {
-        return NETPOOL_NO_MEMORY;
+    struct large_output *item = NP_CONTAINER(np_list_front(&output->waiting), struct large_output, link);
+    size_t start = item->sent;
+    size_t end = item->size;
+    if (item->body_at < item->size) {
+        size_t body = start < item->body_at ? item->body_at : start;
+        size_t head_size = put_chunk_head(NULL, 0);
+        end = item->size - body < PIECE_MAX - head_size ? item->size : body + PIECE_MAX - head_size;
+        (void)put_chunk_head(item->bytes + body, end - body);
+        if (start > 0) {
+            start -= head_size;
+            output->waiting_size += head_size;
+        }
     }
-    encode(place, &envelope, header_size, item->bytes + item->sent, size);
-    np_buffer_commit(&output->bytes, NP_FRAME_PREFIX_SIZE + header_size + size);
-    item->sent += size;
-    output->waiting_size -= size;
-    return NETPOOL_OK;
+    output->piece = item->bytes + start;
+    output->piece_size = end - start;
+    item->sent = end;
 }
 
-static netpool_status refill(struct channel_output *output)
+static void consume_piece(struct channel_output *output, size_t size)
 {
-    while (np_buffer_size(&output->bytes) < REFILL_BELOW && !np_list_is_empty(&output->waiting)) {
-        struct large_output *item = NP_CONTAINER(np_list_front(&output->waiting), struct large_output, link);
-        netpool_status status = NETPOOL_OK;
-        if (item->sent == 0) {
-            status = np_buffer_append(&output->bytes, item->bytes, item->frame_size);
-            if (status == NETPOOL_OK) {
-                item->sent = item->frame_size;
-                output->waiting_size -= item->frame_size;
-            }
-        } else {
-            status = cut_chunk(output, item);
-        }
-        if (status != NETPOOL_OK) {
-            return status;
-        }
-        if (item->sent == item->frame_size + item->body_size) {
-            np_list_remove(&item->link);
-            free(item);
-        }
+    output->piece += size;
+    output->piece_size -= size;
+    output->waiting_size -= size;
+    struct large_output *item = NP_CONTAINER(np_list_front(&output->waiting), struct large_output, link);
+    if (output->piece_size == 0 && item->sent == item->size) {
+        np_list_remove(&item->link);
+        np_block_free(item);
     }
-    return NETPOOL_OK;
+}
+
+/* A piece that was begun goes on before all else, urgent frames before the next piece. */
+static netpool_status write_next(struct channel_output *output, struct link *link, size_t *taken,
+                                 netpool_error *error)
+{
+    size_t ready = np_buffer_size(&output->bytes);
+    if (output->piece_size == 0 && ready == 0) {
+        cut_piece(output);
+    }
+    netpool_status status;
+    if (output->piece_size > 0) {
+        status = link->operations->write(link, output->piece, output->piece_size, taken, error);
+        consume_piece(output, *taken);
+    } else {
+        status = link->operations->write(link, np_buffer_data(&output->bytes), ready, taken, error);
+        np_buffer_consume(&output->bytes, *taken);
+    }
+    return status;
 }
 
 netpool_status channel_output_write(struct channel_output *output, struct link *link, size_t *wrote,
                                     netpool_error *error)
 {
     *wrote = 0;
-    for (;;) {
-        netpool_status status = refill(output);
-        size_t size = np_buffer_size(&output->bytes);
-        if (status != NETPOOL_OK || size == 0) {
-            np_buffer_trim(&output->bytes, KEEP);
-            return status;
-        }
+    while (channel_output_size(output) > 0) {
         size_t taken = 0;
-        status = link->operations->write(link, np_buffer_data(&output->bytes), size, &taken, error);
-        np_buffer_consume(&output->bytes, taken);
+        netpool_status status = write_next(output, link, &taken, error);
         *wrote += taken;
         if (status != NETPOOL_OK || taken == 0) {
             return status;
         }
     }
+    np_buffer_trim(&output->bytes, KEEP);
+    return NETPOOL_OK;
 }

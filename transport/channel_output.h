@@ -13,7 +13,9 @@
 struct channel_output {
     struct np_buffer bytes; /* frames ready to be written */
     struct np_list waiting; /* struct large_output: large bodies and what must stand behind them */
-    size_t waiting_size;    /* their bytes not yet moved to `bytes` */
+    size_t waiting_size;    /* their bytes not yet written */
+    const uint8_t *piece;   /* of the first one: what is being written; nothing may come before its rest */
+    size_t piece_size;
 };
 
 void channel_output_init(struct channel_output *output);

@@ -199,6 +199,37 @@ static void large_bodies_cross_in_chunks_and_urgent_messages_overtake_them(void 
     free(bytes);
 }
 
+/* Around the sizes at which chunks are cut, with the link blocked in the middle of each and urgent messages between.
+ */
+static void large_bodies_of_awkward_sizes_survive_a_slow_link_and_urgent_messages(void **state)
+{
+    struct pair *pair = *state;
+    const size_t chunk = 64 * 1024;
+    uint8_t *bytes = pattern(4 * chunk);
+    pair->wire.forth.capacity = 5000;
+    for (size_t i = 0; i < 3 * 64; i++) {
+        size_t size = (1 + i / 64) * chunk + 32 - i % 64; /* each chunk has a head of about ten bytes */
+        const int urgent = 8;
+        pair->broker.seen = 0;
+        send_submit(&pair->client, 1, bytes + i, size, CHANNEL_IN_ORDER);
+        for (int j = 0; j < urgent; j++) {
+            channel_flush(pair->client.channel);
+            channel_ready(pair->broker.channel);
+            send_submit(&pair->client, 2, bytes, 10, CHANNEL_URGENT);
+        }
+        exchange(pair);
+        assert_int_equal(pair->broker.seen, urgent + 1);
+        int last = size > chunk ? urgent : 0; /* in one frame it was sent before them */
+        assert_int_equal(pair->broker.marks[last], 1);
+        if (size > chunk) {
+            assert_int_equal(pair->broker.body_size, size);
+            assert_memory_equal(pair->broker.body, bytes + i, size);
+        }
+        assert_int_equal(channel_backlog(pair->client.channel), 0);
+    }
+    free(bytes);
+}
+
 static void a_body_over_the_limit_is_refused_when_it_is_announced(void **state)
 {
     struct pair *pair = *state;
@@ -375,6 +406,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_PAIR(b19_messages_arrive_whole_however_the_bytes_are_cut),
         WITH_PAIR(large_bodies_cross_in_chunks_and_urgent_messages_overtake_them),
+        WITH_PAIR(large_bodies_of_awkward_sizes_survive_a_slow_link_and_urgent_messages),
         WITH_PAIR(a_body_over_the_limit_is_refused_when_it_is_announced),
         WITH_PAIR(b23_a_message_not_allowed_to_the_role_closes_both_sides_with_the_reason),
         WITH_PAIR(before_roles_are_known_only_the_opening_messages_pass),
