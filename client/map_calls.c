@@ -5,6 +5,7 @@
 #include "client/last_error.h"
 #include "client/map.h"
 #include "client/reply.h"
+#include "client/task_options.h"
 #include "common/error.h"
 
 /* Bytes of a chunk, in or out: large enough to make its way cheap, small enough to be spread over executors. */
@@ -67,10 +68,8 @@ static netpool_status check_map(struct map *map, netpool *pool, const char *func
                                 const netpool_map_options *options, netpool_error *error)
 {
     netpool_status status = pool_check_submit(pool, error);
-    for (size_t i = 0; status == NETPOOL_OK && i < sizeof options->reserved / sizeof options->reserved[0]; i++) {
-        if (options->reserved[i] != 0) {
-            status = np_error_set(error, NETPOOL_INVALID, "options.reserved must be zero");
-        }
+    if (status == NETPOOL_OK) {
+        status = TASK_CHECK_RESERVED(options, error);
     }
     if (status == NETPOOL_OK && options->task.on_done != NULL) {
         status = np_error_set(error, NETPOOL_INVALID, "options.task.on_done is for netpool_submit");

@@ -14,16 +14,6 @@
 
 enum { CONNECT_TIMEOUT_MS = 10000, RECONNECT_TIMEOUT_MS = 60000 };
 
-static bool is_zero(const uint64_t *words, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (words[i] != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static unsigned usable_cores(void)
 {
     cpu_set_t set;
@@ -137,9 +127,6 @@ static netpool_status check_initializer(const netpool_options *options, netpool_
 
 static netpool_status check_options(const netpool_options *options, netpool_error *error)
 {
-    if (!is_zero(options->reserved, sizeof options->reserved / sizeof options->reserved[0])) {
-        return np_error_set(error, NETPOOL_INVALID, "options.reserved must be zero");
-    }
     if (options->start_method > NETPOOL_START_MODULE) {
         return np_error_set(error, NETPOOL_INVALID, "options.start_method %d is none of the list",
                             (int)options->start_method);
@@ -152,7 +139,8 @@ static netpool_status check_options(const netpool_options *options, netpool_erro
         return np_error_set(error, NETPOOL_INVALID, "options.connect_timeout_ms %d is negative",
                             options->connect_timeout_ms);
     }
-    return check_initializer(options, error);
+    netpool_status status = TASK_CHECK_RESERVED(options, error);
+    return status == NETPOOL_OK ? check_initializer(options, error) : status;
 }
 
 netpool_status settings_init(struct settings *out, const char *url, const netpool_options *options,

@@ -6,6 +6,7 @@
 
 #include "client/last_error.h"
 #include "client/reduce.h"
+#include "client/task_options.h"
 #include "common/error.h"
 #include "worker/parts.h"
 
@@ -104,18 +105,13 @@ static const struct reduce_operations bytes_operations = {
 
 static netpool_status check_options(const netpool_reduce_options *options, netpool_error *error)
 {
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++) {
-        if (options->reserved[i] != 0) {
-            return np_error_set(error, NETPOOL_INVALID, "options.reserved must be zero");
-        }
-    }
     if (options->fan_in == 1) {
         return np_error_set(error, NETPOOL_INVALID, "options.fan_in 1 would never end: at least 2");
     }
     if (options->task.on_done != NULL) {
         return np_error_set(error, NETPOOL_INVALID, "options.task.on_done is for netpool_submit");
     }
-    return NETPOOL_OK;
+    return TASK_CHECK_RESERVED(options, error);
 }
 
 /* What both forms share; `size` is of one element of the array. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/last_error.h"
+#include "client/task_options.h"
 #include "common/clock.h"
 #include "common/error.h"
 
@@ -76,11 +77,6 @@ static void run_cancel(struct engine_request *request, struct dialogue *dialogue
 
 static netpool_status check_options(const netpool_stream_options *options, netpool_error *error)
 {
-    for (size_t i = 0; i < sizeof options->reserved / sizeof options->reserved[0]; i++) {
-        if (options->reserved[i] != 0) {
-            return np_error_set(error, NETPOOL_INVALID, "options.reserved must be zero");
-        }
-    }
     if (options->task.on_done != NULL) {
         return np_error_set(error, NETPOOL_INVALID, "options.task.on_done is for netpool_submit");
     }
@@ -88,7 +84,7 @@ static netpool_status check_options(const netpool_stream_options *options, netpo
         return np_error_set(error, NETPOOL_INVALID, "options.in_flight %zu is above %zu", options->in_flight,
                             IN_FLIGHT_MAX);
     }
-    return NETPOOL_OK;
+    return TASK_CHECK_RESERVED(options, error);
 }
 
 static struct netpool_stream *new_stream(const netpool_stream_options *options)

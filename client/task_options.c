@@ -9,14 +9,14 @@
 
 enum { LANE_MAX = 128, RETRY_DELAY_MAX_MS = 60000 };
 
-static bool is_zero(const uint64_t *words, size_t count)
+netpool_status task_check_reserved(const uint64_t *words, size_t count, netpool_error *error)
 {
     for (size_t i = 0; i < count; i++) {
         if (words[i] != 0) {
-            return false;
+            return np_error_set(error, NETPOOL_INVALID, "options.reserved must be zero");
         }
     }
-    return true;
+    return NETPOOL_OK;
 }
 
 static netpool_status refuse_number(netpool_error *error, const char *option, unsigned number, unsigned most)
@@ -26,9 +26,6 @@ static netpool_status refuse_number(netpool_error *error, const char *option, un
 
 static netpool_status check_task(const netpool_task_options *options, netpool_error *error)
 {
-    if (!is_zero(options->reserved, sizeof options->reserved / sizeof options->reserved[0])) {
-        return np_error_set(error, NETPOOL_INVALID, "options.reserved must be zero");
-    }
     if (options->max_attempts > NP_ATTEMPTS_MAX) {
         return refuse_number(error, "max_attempts", options->max_attempts, NP_ATTEMPTS_MAX);
     }
@@ -42,7 +39,7 @@ static netpool_status check_task(const netpool_task_options *options, netpool_er
         return np_error_set(error, NETPOOL_INVALID,
                             "options.at_most_once and options.retry_failures exclude each other");
     }
-    return NETPOOL_OK;
+    return TASK_CHECK_RESERVED(options, error);
 }
 
 netpool_status task_read_options(struct np_task_kind *out, const netpool_task_options *options, netpool_error *error)

@@ -23,4 +23,9 @@ NETPOOL_MUST_CHECK netpool_status task_check_function(const char *function, netp
 /* Also NETPOOL_TOO_LARGE. */
 NETPOOL_MUST_CHECK netpool_status task_check_input(netpool_bytes input, uint64_t limit, netpool_error *error);
 
+/* Words for later must be zero: NETPOOL_INVALID. The macro is for any options with such a field. */
+NETPOOL_MUST_CHECK netpool_status task_check_reserved(const uint64_t *words, size_t count, netpool_error *error);
+#define TASK_CHECK_RESERVED(options, error) \
+    task_check_reserved((options)->reserved, sizeof(options)->reserved / sizeof(options)->reserved[0], error)
+
 #endif
