@@ -1,7 +1,8 @@
 /*
  * A link over TLS 1.3: connecting, the handshake, reading and writing. OpenSSL's rules it keeps: no call after a
- * fatal error, an interrupted SSL_write is repeated with the same bytes, and the thread's error queue, which a host
- * program may share, is emptied before a call whose failure is looked up in it.
+ * fatal error, and the thread's error queue, which a host program may share, is emptied before a call whose failure
+ * is looked up in it. Records are sealed into a buffer and sent several at a time, as each send costs as much as
+ * sealing.
  */
 #include <assert.h>
 #include <errno.h>
@@ -23,6 +24,8 @@
 #include "transport/tls/verify.h"
 
 #define RECORD_SIZE (16U * 1024U) /* bytes; the most that one SSL_write takes: one TLS record */
+#define RECORD_EXTRA 64           /* bytes, rather too many, that sealing adds to a record */
+#define SEALED_MAX 4              /* records sent at a time */
 #define IDLE_RECORDS_MAX 32       /* records without data (key updates) in a row, then the peer is at fault */
 #define DRAIN_SIZE (64U * 1024U)  /* bytes; the most that is read and thrown away before a close */
 
@@ -32,6 +35,12 @@ enum state {
     OPEN,
     FINISHED, /* the peer closed in good order: our own close_notify may still be sent */
     BROKEN    /* nothing may be sent any more */
+};
+
+/* Sizes of a record that was sealed and is not sent in whole. */
+struct sealed_record {
+    size_t plain;
+    size_t sealed;
 };
 
 struct tls_link {
@@ -47,8 +56,9 @@ struct tls_link {
     int handshake_wants;        /* EPOLLIN or EPOLLOUT */
     bool read_wants_write;
     bool write_wants_read;
-    bool is_drained;        /* the last read ended because nothing was there */
-    size_t pending_size;    /* bytes given to the SSL_write that has to be repeated; 0 = none */
+    bool is_drained;                         /* the last read ended because nothing was there */
+    struct sealed_record sealed[SEALED_MAX]; /* what is written next begins with their plain bytes */
+    unsigned sealed_count;
     netpool_status failure; /* found while reading, after bytes that are to be delivered first */
     netpool_error failure_reason;
 };
@@ -232,6 +242,51 @@ static netpool_status tls_read(struct link *link, uint8_t *out, size_t capacity,
     return NETPOOL_OK;
 }
 
+/* Seals the next records. OK and none sealed: OpenSSL has to read first. */
+static netpool_status seal(struct tls_link *tls, const uint8_t *data, size_t size)
+{
+    struct np_buffer *gathered = &tls->socket.gathered;
+    size_t most = size < SEALED_MAX * RECORD_SIZE ? size : SEALED_MAX * RECORD_SIZE;
+    (void)np_buffer_reserve(gathered, most + SEALED_MAX * RECORD_EXTRA); /* at once; or it grows, or fails, below */
+    tls->socket.gathers = true;
+    int result = 1;
+    for (size_t at = 0; at < most && tls->sealed_count < SEALED_MAX && result == 1;) {
+        size_t before = np_buffer_size(gathered);
+        size_t offered = most - at < RECORD_SIZE ? most - at : RECORD_SIZE;
+        size_t written = 0;
+        ERR_clear_error();
+        result = SSL_write_ex(tls->ssl, data + at, offered, &written);
+        if (result == 1) { /* less than offered: the peer asked for smaller records */
+            tls->sealed[tls->sealed_count++] = (struct sealed_record){written, np_buffer_size(gathered) - before};
+            at += written;
+        }
+    }
+    tls->socket.gathers = false;
+    int ssl_error = result == 1 ? SSL_ERROR_NONE : SSL_get_error(tls->ssl, result);
+    tls->write_wants_read = ssl_error == SSL_ERROR_WANT_READ;
+    if (ssl_error != SSL_ERROR_NONE && ssl_error != SSL_ERROR_WANT_READ) {
+        tls->failure = fail(tls, ssl_error, &tls->failure_reason);
+    }
+    return tls->failure;
+}
+
+/* Sends what is sealed. Records that the socket has taken in whole count as taken. */
+static void send_sealed(struct tls_link *tls, size_t *taken)
+{
+    socket_bio_send_gathered(&tls->socket);
+    size_t behind = 0; /* bytes of all but the first */
+    for (unsigned i = 1; i < tls->sealed_count; i++) {
+        behind += tls->sealed[i].sealed;
+    }
+    unsigned sent = 0;
+    for (; sent < tls->sealed_count && np_buffer_size(&tls->socket.gathered) <= behind; sent++) {
+        *taken += tls->sealed[sent].plain;
+        behind -= sent + 1 < tls->sealed_count ? tls->sealed[sent + 1].sealed : 0;
+    }
+    tls->sealed_count -= sent;
+    memmove(tls->sealed, tls->sealed + sent, tls->sealed_count * sizeof *tls->sealed);
+}
+
 static netpool_status tls_write(struct link *link, const uint8_t *data, size_t size, size_t *taken,
                                 netpool_error *error)
 {
@@ -240,27 +295,15 @@ static netpool_status tls_write(struct link *link, const uint8_t *data, size_t s
     if (tls->failure != NETPOOL_OK || tls->socket.write_broken) {
         return NETPOOL_OK; /* the read that comes next tells the reason */
     }
-    assert(tls->state == OPEN && size >= tls->pending_size);
-    tls->write_wants_read = false;
+    assert(tls->state == OPEN);
     while (*taken < size) {
-        size_t left = size - *taken;
-        size_t offered = tls->pending_size > 0 ? tls->pending_size : left < RECORD_SIZE ? left : RECORD_SIZE;
-        size_t written = 0;
-        ERR_clear_error();
-        int result = SSL_write_ex(tls->ssl, data + *taken, offered, &written);
-        if (result == 1) {
-            tls->pending_size = 0; /* less than offered: the peer asked for smaller records */
-            *taken += written;
-            continue;
-        }
-        int ssl_error = SSL_get_error(tls->ssl, result);
-        if (ssl_error != SSL_ERROR_WANT_WRITE && ssl_error != SSL_ERROR_WANT_READ) {
-            tls->failure = fail(tls, ssl_error, &tls->failure_reason);
+        if (tls->sealed_count == 0 && seal(tls, data + *taken, size - *taken) != NETPOOL_OK) {
             return np_error_set(error, tls->failure, "%s", tls->failure_reason.message);
         }
-        tls->pending_size = offered;
-        tls->write_wants_read = ssl_error == SSL_ERROR_WANT_READ;
-        break;
+        send_sealed(tls, taken);
+        if (tls->sealed_count > 0 || tls->write_wants_read) {
+            break;
+        }
     }
     return NETPOOL_OK;
 }
