@@ -7,6 +7,7 @@
 #include "broker/core/deadline.h"
 #include "broker/core/record.h"
 #include "broker/core/state.h"
+#include "common/block.h"
 
 #define RETRY_DELAY_MAX_MS 60000
 
@@ -244,7 +245,7 @@ struct task *task_new(struct session *session, struct kind *kind, uint64_t seq, 
     memset(task, 0, sizeof *task);
     np_list_init(&task->node);
     if (owned == NULL && inlined == 0) {
-        owned = malloc(size);
+        owned = np_block_new(size);
         if (owned == NULL) {
             free(task);
             return NULL;
@@ -265,7 +266,7 @@ struct task *task_new(struct session *session, struct kind *kind, uint64_t seq, 
 void task_drop_data(struct core *core, struct task *task)
 {
     if (task->data != NULL && task->data != task->inlined) {
-        free(task->data);
+        np_block_free(task->data);
     }
     task->data = NULL;
     session_add_bytes(core, task->session, -(int64_t)task->size, task->state == TASK_FINISHED);
@@ -278,7 +279,7 @@ void task_drop_data(struct core *core, struct task *task)
 bool task_store_result(struct core *core, struct task *task, const uint8_t *data, uint32_t size, uint8_t *owned)
 {
     if (owned == NULL && size > task->inline_capacity) {
-        owned = malloc(size);
+        owned = np_block_new(size);
         if (owned == NULL) {
             return false;
         }
