@@ -8,6 +8,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import cluster as c
 import command as k
 
+# AddressSanitizer keeps freed memory for a while, up to so much.
+os.environ["ASAN_OPTIONS"] = ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), "quarantine_size_mb=1")))
+
 SLACK_KB = 4096  # an allocator's and the kernel's, over all processes
 
 
