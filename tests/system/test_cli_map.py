@@ -63,13 +63,24 @@ def cli_map_keeps_memory_constant_on_endless_input(build):
                                  env={"ASAN_OPTIONS": "quarantine_size_mb=8"})  # what was freed is not memory it holds
         chunk = (b"x" * 999 + b"\n") * 1000
         rounds = 20 if k.SANITIZED else 100
+        written = 0
+        seen = -1
 
         def write():
+            nonlocal written
             for _ in range(2 * rounds):
                 process.stdin.write(chunk)
+                written += 1
             process.stdin.close()
 
+        def is_held_back():
+            nonlocal seen
+            last, seen = seen, written
+            return seen == last
+
         threading.Thread(target=write, daemon=True).start()
+        # Nobody reads yet: it holds as much as it ever will, and not only when the machine happens to stop the reader.
+        c.until(is_held_back, 60, "the writer is held back", 0.3)
         for _ in range(rounds):
             assert process.stdout.read(len(chunk)) == chunk
         half_way = peak_kib(process.pid)

@@ -57,8 +57,7 @@ def b16_all_workers_come_back_at_once_and_the_job_goes_on(build):
         broker.popen.wait(10)
         cluster.broker(url, credentials=files["broker"])
         cluster.all_right(job, 120)
-        status = cluster.status(url, files["admin"])
-        assert len(status["workers"]) == len(workers), status
+        c.until(lambda: len(cluster.status(url, files["admin"])["workers"]) == len(workers), 40, "all are back", 0.2)
         assert all(worker.is_running() for worker in workers)
 
 
