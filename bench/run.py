@@ -21,6 +21,7 @@ sys.dont_write_bytecode = True  # the source tree stays as it is
 
 import plot
 import report
+import sizes
 from cluster import BenchError, Cluster, run_program
 from measures import DEBIAN_PYTHON, GOALS, MEASURES, NETPOOL
 
@@ -55,6 +56,8 @@ def parse_arguments():
     parser.add_argument("--seconds", type=float, help=f"of one measurement ({SECONDS})")
     parser.add_argument("--markdown", action="store_true",
                         help="also write the table into docs/performance.md and the picture docs/performance.svg")
+    parser.add_argument("--sizes", action="store_true",
+                        help="instead: cost against the length of queues, the number of workers and the size of payloads")
     parser.add_argument("--from", dest="source", metavar="FILE", help="measure nothing, take an earlier run's JSON")
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="build directory (build)")
     arguments = parser.parse_args()
@@ -297,10 +300,27 @@ def end_by_signal(number, _):
     raise SystemExit(128 + number)
 
 
+def run_sizes(arguments):
+    if arguments.source:
+        result = sizes.from_json(Path(arguments.source).read_text())
+    else:
+        result = sizes.measure(arguments.build.resolve(), arguments.seconds or (QUICK_SECONDS if arguments.quick else SECONDS),
+                               arguments.rounds or (1 if arguments.quick else sizes.ROUNDS))
+    if arguments.json:
+        json.dump(result, sys.stdout, indent=1)
+        print()
+    print(sizes.as_text(result), file=sys.stderr if arguments.json else sys.stdout)
+    if arguments.markdown:
+        (ROOT / "docs/sizes.svg").write_text(sizes.as_svg(result))
+    return 0
+
+
 def main():
     arguments = parse_arguments()
     signal.signal(signal.SIGTERM, end_by_signal)
     signal.signal(signal.SIGHUP, end_by_signal)
+    if arguments.sizes:
+        return run_sizes(arguments)
     if arguments.source:
         result = json.loads(Path(arguments.source).read_text())
     else:

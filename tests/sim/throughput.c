@@ -184,16 +184,19 @@ static void submit_all(struct core *core, uint64_t *next, size_t count)
     }
 }
 
-/* Each worker answers what it has, the client acknowledges and submits as much again. Returns how many that were. */
+/* One worker after the other answers what it has, and the client acknowledges that and submits as much again. Returns
+ * how many tasks that were. */
 static size_t turn(struct core *core, struct answers *answers, const struct throughput_load *load, uint64_t *next)
 {
+    size_t done = 0;
     for (size_t i = 0; i < load->workers; i++) {
         answer_worker(core, &answers->assigned[i], FIRST_WORKER + i);
+        core_flush(core, 0);
+        size_t acknowledged = acknowledge(core, answers);
+        submit_all(core, next, acknowledged);
+        done += acknowledged;
     }
-    core_flush(core, 0);
-    size_t acknowledged = acknowledge(core, answers);
-    submit_all(core, next, acknowledged);
-    return acknowledged;
+    return done;
 }
 
 static void answers_free(struct answers *answers, size_t workers)
