@@ -67,8 +67,8 @@ NETPOOL_API const char *netpool_last_error(void);
 
 /* url NULL: $NETPOOL_URL, and if that is not set `local`. options and error may be NULL. On success *out must be
  * given to netpool_close or netpool_terminate. Fails with NETPOOL_INVALID (URL), NETPOOL_CREDENTIALS,
- * NETPOOL_UNREACHABLE, NETPOOL_REFUSED, NETPOOL_BAD_MODULE, NETPOOL_UNSUPPORTED (start method), NETPOOL_SYSTEM,
- * NETPOOL_NO_MEMORY. */
+ * NETPOOL_UNREACHABLE, NETPOOL_REFUSED, NETPOOL_BAD_MODULE, NETPOOL_UNSUPPORTED (start method), NETPOOL_TOO_LARGE
+ * (initializer_input), NETPOOL_SYSTEM, NETPOOL_NO_MEMORY. */
 NETPOOL_API NETPOOL_MUST_CHECK netpool_status netpool_open(netpool **out, const char *url,
                                                            const netpool_options *options, netpool_error *error);
 
@@ -99,7 +99,8 @@ struct netpool_result;
  * netpool_terminate of their own pool. (A close from inside a callback returns when everything but this callback is
  * over; it makes the calls that are left itself.) netpool_close and netpool_terminate return after the last callback.
  * Each task that was submitted gets its call exactly once; one whose future was freed before, too: the future is
- * valid in the call, but not to be freed again. */
+ * valid in the call, but not to be freed again. Results wait for their call without bound, so a slow callback of fast
+ * tasks takes memory; and two callbacks that each close the other's pool wait for each other for ever. */
 typedef void netpool_callback(netpool_future *future, const struct netpool_result *result, void *context);
 
 /* Options of a task. Zero-initialized: all defaults. Strings are copied. */
