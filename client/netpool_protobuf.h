@@ -229,7 +229,8 @@ netpool_protobuf_map(netpool *pool, const char *function, const void *in, size_t
         netpool_protobuf_set(out, i, NULL);
     }
     if (inputs == NULL || results == NULL) {
-        status = netpool_protobuf_error(error, NETPOOL_NO_MEMORY, "no memory for %zu messages", count);
+        (void)netpool_protobuf_error(error, NETPOOL_NO_MEMORY, "no memory for %zu messages", count);
+        status = NETPOOL_NO_MEMORY;
     } else {
         status = netpool_protobuf_pack_all(in, count, inputs, &packed, error);
     }

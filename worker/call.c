@@ -144,8 +144,10 @@ static netpool_status settle_failure(netpool_call *call, netpool_status returned
 
 /* What calls functions has a section of its own, so that call_is_caller knows it in a stripped program, too. */
 #define CALLS_FUNCTIONS __attribute__((noinline, section("netpool_calls")))
+/* NOLINTBEGIN(bugprone-reserved-identifier): the linker's names */
 extern const char __start_netpool_calls[] __attribute__((visibility("hidden")));
 extern const char __stop_netpool_calls[] __attribute__((visibility("hidden")));
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 bool call_is_caller(uint64_t pc)
 {

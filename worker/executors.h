@@ -30,9 +30,9 @@ struct executors {
     size_t queued;
     struct preparations preparations;
     struct postmortems postmortems; /* crashed tasks, no longer of a slot */
-    struct np_list ready; /* slots whose bell rang */
-    size_t fed;           /* tasks fed and not answered */
-    unsigned busy;        /* slots with something fed */
+    struct np_list ready;           /* slots whose bell rang */
+    size_t fed;                     /* tasks fed and not answered */
+    unsigned busy;                  /* slots with something fed */
     unsigned forks_pending;
     int64_t deadline; /* earliest of the slots' deadlines or of the next look at stragglers */
     int64_t balance_at;

@@ -62,7 +62,8 @@ NETPOOL_MUST_CHECK netpool_status core_new(struct core **out, const struct core_
                                            const struct core_output *output, int64_t now);
 void core_destroy(struct core **core);
 
-/* A link was established. `peer` is a number that is never used again. False: no memory, the core does not know it. */
+/* A link was established. `peer` is a number that is never used again. False: no memory, the core does not know it.
+ */
 bool core_connect(struct core *core, uint64_t peer, const struct core_peer *who, int64_t now);
 
 /* A link is gone, whatever the cause. `orderly`: the peer said GOODBYE, so a client's session ends at once instead of

@@ -253,8 +253,7 @@ void status_send(struct core *core, struct peer *peer, int64_t now)
 {
     struct rows rows = {0};
     bool is_admin = peer->role == NP__ROLE__ADMIN;
-    if (!fill_workers(core, &rows) || (is_admin && !fill_clients(core, &rows)) ||
-        !fill_waiting(core, &rows, peer)) {
+    if (!fill_workers(core, &rows) || (is_admin && !fill_clients(core, &rows)) || !fill_waiting(core, &rows, peer)) {
         peer_close(core, peer, NETPOOL_NO_MEMORY, "no memory for a status");
         free_rows(&rows);
         return;

@@ -41,9 +41,10 @@ static void make_word(char *word, uint64_t *random)
     static const char *const syllables[] = {"ba", "con", "di", "er",  "fo", "gra", "hu", "in", "ka",  "lo", "me",
                                             "na", "or",  "pe", "qui", "ro", "sta", "ti", "un", "ver", "wi", "zo"};
     size_t count = 1 + next_random(random) % 4;
-    *word = '\0';
+    size_t length = 0;
     for (size_t i = 0; i < count; i++) {
-        strcat(word, syllables[(next_random(random) >> 33) % (sizeof syllables / sizeof syllables[0])]);
+        const char *syllable = syllables[(next_random(random) >> 33) % (sizeof syllables / sizeof syllables[0])];
+        length += (size_t)snprintf(word + length, WORD_SIZE - length, "%s", syllable);
     }
 }
 

@@ -54,9 +54,16 @@ static double sum_of_tree(const double *numbers, size_t count, size_t chunk, uns
     return sum;
 }
 
+static uint64_t bits_of(double number)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    return bits;
+}
+
 static void assert_same_bits(double a, double b)
 {
-    if (memcmp(&a, &b, sizeof a) != 0) {
+    if (bits_of(a) != bits_of(b)) {
         fail_msg("%a is not %a", a, b);
     }
 }
