@@ -1,7 +1,7 @@
 /*
  * How many items of a map make one task. Guided self-scheduling (Polychronopoulos, Kuck: "Guided self-scheduling: a
  * practical scheduling scheme for parallel supercomputers", IEEE Trans. Computers C-36(12), 1987), bounded from both
- * sides by time: about 10 ms of work a chunk while there is plenty, a share of what remains towards the end, and
+ * sides by time: about 3 ms of work a chunk while there is plenty, a share of what remains towards the end, and
  * never so little that handing it out costs more than doing it.
  */
 #ifndef NP_CHUNK_SIZE_H
