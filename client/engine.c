@@ -2,12 +2,14 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "client/spin.h"
 #include "common/clock.h"
 #include "common/error.h"
 
@@ -49,6 +51,7 @@ struct engine {
     netpool_error failure; /* status not OK: the pool is not usable any more */
     bool is_opened;
     bool closing;
+    struct spin spin;        /* of callers that wait for the one task there is */
     enum np_cancel cancel;   /* of the tasks that are left; set before cancel_request is posted */
     int64_t cancel_deadline; /* NP_NEVER: no cancellation, or none that is pressed */
     struct engine_request stop_request;
@@ -73,6 +76,7 @@ netpool_status engine_new(struct engine **out, const struct dialogue_config *con
     pthread_cond_init(&engine->lead_changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     atomic_store(&engine->slots, backend->slots);
+    spin_init(&engine->spin);
     netpool_status status = reactor_new(&engine->reactor, error);
     if (status == NETPOOL_OK) {
         status = dialogue_new(&engine->dialogue, config);
@@ -170,18 +174,50 @@ static void speak(struct engine *engine, int64_t now)
     engine->backend->operations->flush(engine->backend, now);
 }
 
+static bool is_asked_for(struct engine *engine)
+{
+    return atomic_load(&engine->inbox) != NULL || atomic_load(&engine->poked);
+}
+
+static void sleep_until_ready(struct engine *engine, int64_t deadline)
+{
+    atomic_store(&engine->sleeping, true);
+    reactor_turn(engine->reactor, is_asked_for(engine) ? 0 : deadline);
+    atomic_store(&engine->sleeping, false);
+}
+
+/* Waits for the only task there is, without sleeping as long as that may pay. Whoever else wants this processor gets
+ * it. */
+static void look_and_sleep(struct engine *engine, int64_t deadline)
+{
+    int64_t begin = np_clock_now();
+    int64_t now = begin;
+    int64_t end = spin_pays(&engine->spin) ? np_earlier(deadline, begin + SPIN_MAX_NS) : begin;
+    bool is_over = false;
+    for (; !is_over && now < end; now = np_clock_now()) {
+        is_over = reactor_turn(engine->reactor, 0) > 0 || is_asked_for(engine);
+        if (!is_over) {
+            (void)sched_yield();
+        }
+    }
+    if (!is_over) {
+        sleep_until_ready(engine, deadline);
+        now = np_clock_now();
+    }
+    spin_note(&engine->spin, now - begin);
+}
+
 /* Second half: waits for something to happen, and lets it. */
 static void listen(struct engine *engine, int64_t deadline, bool on_io_thread)
 {
     deadline = np_earlier(deadline, dialogue_deadline(engine->dialogue));
     deadline = np_earlier(deadline, engine->backend->operations->deadline(engine->backend));
     deadline = np_earlier(deadline, engine->cancel_deadline);
-    atomic_store(&engine->sleeping, true);
-    if (atomic_load(&engine->inbox) != NULL || atomic_load(&engine->poked)) {
-        deadline = 0;
+    if (!on_io_thread && dialogue_unfinished(engine->dialogue) == 1) {
+        look_and_sleep(engine, deadline);
+    } else {
+        sleep_until_ready(engine, deadline);
     }
-    reactor_turn(engine->reactor, deadline);
-    atomic_store(&engine->sleeping, false);
     int64_t now = np_clock_now();
     netpool_error error = {0};
     netpool_status status = dialogue_tick(engine->dialogue, now, &error);
