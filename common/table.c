@@ -3,121 +3,157 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { SMALLEST = 16 };
+enum { SMALLEST = 4, LARGE = 256, LINE = 64 };
+
+_Static_assert(sizeof(struct np_table_run) == LINE && sizeof(struct np_table_head) <= LINE, "a run is a cache line");
 
 __extension__ typedef unsigned __int128 wide;
 
 /* Each factor is secret, and both halves of the product count. */
-static uint64_t mix(uint64_t seed, uint64_t group)
+static uint64_t mix(uint64_t seed, uint64_t number)
 {
-    wide product = (wide)(group ^ seed) * (seed * UINT64_C(0x9E3779B97F4A7C15) | 1);
+    wide product = (wide)(number ^ seed) * (seed * UINT64_C(0x9E3779B97F4A7C15) | 1);
     product = (wide)((uint64_t)product ^ (uint64_t)(product >> 64)) * UINT64_C(0xBF58476D1CE4E5B9);
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* Multiplicative hashing (Knuth, TAOCP 6.4) of groups of keys: consecutive keys, the common case, share cache lines
- * and pages, and groups lie apart from each other. */
-static size_t place_of(const struct np_table *table, uint64_t key)
+/* The end of the run that the key is of. It is not 0: no key is so large that its run would end there. */
+static uint64_t end_of(uint64_t key)
 {
-    const unsigned group_bits = 3;
-    uint64_t hash =
-        table->seed != 0 ? mix(table->seed, key >> group_bits) : (key >> group_bits) * UINT64_C(0x9E3779B97F4A7C15);
-    uint64_t in_group = key & ((1U << group_bits) - 1);
-    return (size_t)((hash ^ (hash >> 32)) << group_bits | in_group) & (table->capacity - 1);
+    return key - key % NP_TABLE_RUN + NP_TABLE_RUN;
 }
 
-static size_t find_place(const struct np_table *table, uint64_t key)
+/* Multiplicative hashing (Knuth, TAOCP 6.4). */
+static size_t place_of(const struct np_table *table, uint64_t end)
 {
-    size_t place = place_of(table, key);
-    while (table->entries[place].value != NULL && table->entries[place].key != key) {
+    uint64_t hash = table->seed != 0 ? mix(table->seed, end) : end * UINT64_C(0x9E3779B97F4A7C15);
+    return (size_t)(hash ^ (hash >> 32)) & (table->capacity - 1);
+}
+
+/* The run that ends there, or the free place where it would be. */
+static struct np_table_run *find_run(const struct np_table *table, uint64_t end)
+{
+    struct np_table_run *runs = table->head->runs;
+    size_t place = place_of(table, end);
+    while (runs[place].end != 0 && runs[place].end != end) {
         place = (place + 1) & (table->capacity - 1);
     }
-    return place;
+    return &runs[place];
 }
 
 static netpool_status resize(struct np_table *table, size_t capacity)
 {
-    struct np_table grown = {
-        .entries = calloc(capacity, sizeof *grown.entries), .capacity = capacity, .seed = table->seed};
-    if (grown.entries == NULL) {
+    struct np_table_head *head = calloc(capacity + 2, LINE);
+    if (head == NULL) {
         return NETPOOL_NO_MEMORY;
     }
-    for (size_t i = 0; i < table->capacity; i++) {
-        if (table->entries[i].value != NULL) {
-            grown.entries[find_place(&grown, table->entries[i].key)] = table->entries[i];
+    head->runs = (struct np_table_run *)(((uintptr_t)head + 2 * LINE - 1) & ~(uintptr_t)(LINE - 1));
+    struct np_table old = *table;
+    table->head = head;
+    table->capacity = capacity;
+    for (size_t i = 0; i < old.capacity; i++) {
+        if (old.head->runs[i].end != 0) {
+            *find_run(table, old.head->runs[i].end) = old.head->runs[i];
         }
     }
-    grown.count = table->count;
-    free(table->entries);
-    *table = grown;
+    free(old.head);
     return NETPOOL_OK;
 }
 
 netpool_status np_table_put(struct np_table *table, uint64_t key, void *value)
 {
     assert(value != NULL);
-    if ((table->count + 1) * 4 > table->capacity * 3) {
-        netpool_status status = resize(table, table->capacity == 0 ? SMALLEST : table->capacity * 2);
-        if (status != NETPOOL_OK) {
-            return status;
+    void **near = np_table_near(table, key);
+    if (near == NULL) {
+        if ((table->run_count + 1) * 4 > table->capacity * 3) {
+            netpool_status status = resize(table, table->capacity == 0 ? SMALLEST : table->capacity * 2);
+            if (status != NETPOOL_OK) {
+                return status;
+            }
         }
+        struct np_table_run *run = find_run(table, end_of(key));
+        table->run_count += run->end == 0;
+        run->end = end_of(key);
+        table->head->last = run;
+        near = np_table_near(table, key);
     }
-    struct np_table_entry *entry = &table->entries[find_place(table, key)];
-    table->count += entry->value == NULL;
-    *entry = (struct np_table_entry){.key = key, .value = value};
+    table->count += *near == NULL;
+    *near = value;
     return NETPOOL_OK;
 }
 
-void *np_table_find(const struct np_table *table, uint64_t key)
+void *np_table_search(const struct np_table *table, uint64_t key)
 {
-    return table->count == 0 ? NULL : table->entries[find_place(table, key)].value;
+    if (table->count == 0) {
+        return NULL;
+    }
+    struct np_table_run *run = find_run(table, end_of(key));
+    if (run->end == 0) {
+        return NULL;
+    }
+    table->head->last = run;
+    return *np_table_near(table, key);
 }
 
 void np_table_prefetch(const struct np_table *table, uint64_t key)
 {
     if (table->count > 0) {
-        __builtin_prefetch(&table->entries[place_of(table, key)], 1);
+        __builtin_prefetch(&table->head->runs[place_of(table, end_of(key))], 1);
     }
 }
 
-/* Closes the gap by moving up entries whose probe sequence passed through it, so that no tombstones are needed. */
-static void close_gap(struct np_table *table, size_t gap)
+/* Closes the gap by moving up runs whose probe sequence passed through it, so that no tombstones are needed. */
+static void remove_run(struct np_table *table, struct np_table_run *run)
 {
+    struct np_table_run *runs = table->head->runs;
     size_t mask = table->capacity - 1;
-    for (size_t i = (gap + 1) & mask; table->entries[i].value != NULL; i = (i + 1) & mask) {
-        size_t home = place_of(table, table->entries[i].key);
+    size_t gap = (size_t)(run - runs);
+    for (size_t i = (gap + 1) & mask; runs[i].end != 0; i = (i + 1) & mask) {
+        size_t home = place_of(table, runs[i].end);
         if (((i - home) & mask) >= ((i - gap) & mask)) {
-            table->entries[gap] = table->entries[i];
+            runs[gap] = runs[i];
             gap = i;
         }
     }
-    table->entries[gap] = (struct np_table_entry){0};
+    runs[gap] = (struct np_table_run){0};
+    table->head->last = NULL;
+    table->run_count--;
+    if (table->run_count == 0 && table->capacity > LARGE) {
+        np_table_fini(table);
+    } else if (table->capacity > LARGE && table->run_count * 8 < table->capacity) {
+        (void)resize(table, table->capacity / 2); /* out of memory: it stays large */
+    }
+}
+
+static bool is_empty(const struct np_table_run *run)
+{
+    uintptr_t any = 0;
+    for (size_t i = 0; i < NP_TABLE_RUN; i++) {
+        any |= (uintptr_t)run->values[i];
+    }
+    return any == 0;
 }
 
 void *np_table_take(struct np_table *table, uint64_t key)
 {
-    if (table->count == 0) {
-        return NULL;
-    }
-    size_t place = find_place(table, key);
-    void *value = table->entries[place].value;
+    void *value = np_table_find(table, key);
     if (value == NULL) {
         return NULL;
     }
-    close_gap(table, place);
+    *np_table_near(table, key) = NULL;
     table->count--;
-    if (table->count == 0 && table->capacity > 1024) {
-        np_table_fini(table);
-    } else if (table->capacity > 1024 && table->count * 8 < table->capacity) {
-        (void)resize(table, table->capacity / 2); /* out of memory: it stays large */
+    if (is_empty(table->head->last)) {
+        remove_run(table, table->head->last);
     }
     return value;
 }
 
 void *np_table_next(const struct np_table *table, size_t *cursor)
 {
-    while (*cursor < table->capacity) {
-        void *value = table->entries[(*cursor)++].value;
+    while (*cursor < table->capacity * NP_TABLE_RUN) {
+        const struct np_table_run *run = &table->head->runs[*cursor / NP_TABLE_RUN];
+        void *value = run->end != 0 ? run->values[*cursor % NP_TABLE_RUN] : NULL;
+        *cursor += run->end != 0 ? 1 : NP_TABLE_RUN;
         if (value != NULL) {
             return value;
         }
@@ -127,6 +163,6 @@ void *np_table_next(const struct np_table *table, size_t *cursor)
 
 void np_table_fini(struct np_table *table)
 {
-    free(table->entries);
+    free(table->head);
     *table = (struct np_table){.seed = table->seed};
 }

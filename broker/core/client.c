@@ -173,7 +173,7 @@ static void take_all(const struct intake *intake, struct peer *peer)
     for (size_t i = 0; i < intake->submit->n_seqs; i++) {
         uint64_t seq = intake->submit->seqs[i];
         uint32_t size = intake->submit->sizes[i];
-        if (i + SESSION_ROWS_AHEAD < intake->submit->n_seqs) {
+        if (i % NP_TABLE_RUN == 0 && i + SESSION_ROWS_AHEAD < intake->submit->n_seqs) {
             np_table_prefetch(&session->tasks, intake->submit->seqs[i + SESSION_ROWS_AHEAD]);
         }
         if (seq > session->received_seq) { /* else it is a repetition */

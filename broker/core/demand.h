@@ -18,7 +18,7 @@ struct queue;
 struct worker;
 
 #define BLOCK_BYTES 16 /* that the heap adds to a block */
-#define ENTRY_BYTES 43 /* of a table, 3/8 full */
+#define ENTRY_BYTES 171 /* of a table, a key of its own, 3/8 full */
 
 struct demand {
     struct demand *next; /* of the same hash */

@@ -57,6 +57,23 @@ struct session *session_new(struct core *core, const uint8_t *id)
     return session;
 }
 
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+void session_prefetch(const struct session *session, const uint64_t *seqs, size_t count, size_t from)
+{
+    size_t middle = least(from + SESSION_ROWS_AHEAD, count);
+    size_t end = least(middle + SESSION_ROWS_AHEAD, count);
+    for (size_t i = from == 0 ? 0 : middle; i < end; i++) {
+        __builtin_prefetch(np_table_find(&session->tasks, seqs[i]), 1);
+    }
+    for (size_t i = end; i < least(end + SESSION_ROWS_AHEAD, count); i += NP_TABLE_RUN) {
+        np_table_prefetch(&session->tasks, seqs[i]);
+    }
+}
+
 static void forget(struct core *core, struct session *session)
 {
     struct session *first = np_table_find(&core->sessions, key_of(session->id));

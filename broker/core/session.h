@@ -94,18 +94,18 @@ static inline uint64_t session_cost_of(const struct task *task)
     return task->size + (task->extra != NULL ? task->extra->record_size : 0) + SESSION_RESULT_OVERHEAD;
 }
 
-/* Tasks of a batch of seqs are looked up so many rows after their place in the table was asked for. */
-#define SESSION_ROWS_AHEAD 8
+/* Tasks of a batch of seqs are asked for so many rows before they are handled, and where they are in the table as
+ * many rows before that. */
+#define SESSION_ROWS_AHEAD 16
+
+void session_prefetch(const struct session *session, const uint64_t *seqs, size_t count, size_t from);
 
 /* Called for each row i of a batch before it is handled: hides the memory's latency, which is most of the cost of a
  * task among a million. */
 static inline void session_look_ahead(const struct session *session, const uint64_t *seqs, size_t count, size_t i)
 {
-    if (i + 2 * SESSION_ROWS_AHEAD < count) {
-        np_table_prefetch(&session->tasks, seqs[i + 2 * SESSION_ROWS_AHEAD]);
-    }
-    if (i + SESSION_ROWS_AHEAD < count) {
-        __builtin_prefetch(np_table_find(&session->tasks, seqs[i + SESSION_ROWS_AHEAD]), 1);
+    if (i % SESSION_ROWS_AHEAD == 0) {
+        session_prefetch(session, seqs, count, i);
     }
 }
 
