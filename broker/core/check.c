@@ -206,10 +206,13 @@ static uint64_t check_worker(const struct worker *worker)
     assert(held == worker->held && units == worker->held_units && bytes == worker->held_bytes);
     assert(worker->reserved_for == NULL ||
            (worker->reserved_for->reserved == worker && worker->state == WORKER_READY));
-    bool has_room = worker_has_room(worker);
-    assert(has_room == (worker->heap_index != WORKER_NOT_IN_HEAP));
-    assert(!has_room || worker->fleet->heap[worker->heap_index] == worker);
-    assert(worker_is_hungry(worker) == !np_list_is_empty(&worker->hungry_node));
+    bool is_in_heap = worker->heap_index != WORKER_NOT_IN_HEAP;
+    assert(!is_in_heap || worker->fleet->heap[worker->heap_index].worker == worker);
+    if (np_list_is_empty(&worker->changed_node)) {
+        assert(worker_has_room(worker) == is_in_heap);
+        assert(!is_in_heap || worker->fleet->heap[worker->heap_index].units == worker->held_units);
+        assert(worker_is_hungry(worker) == !np_list_is_empty(&worker->hungry_node));
+    }
     return held;
 }
 
@@ -245,7 +248,7 @@ static void check_functions(const struct core *core)
     NP_LIST_EACH(node, &core->fleets) {
         const struct fleet *fleet = NP_CONTAINER(node, struct fleet, node);
         for (size_t i = 1; i < fleet->heap_count; i++) {
-            assert(!worker_is_less_loaded(fleet->heap[i], fleet->heap[(i - 1) / 2]));
+            assert(fleet->heap[(i - 1) / 2].units <= fleet->heap[i].units);
         }
     }
 }

@@ -95,7 +95,7 @@ netpool_status core_new(struct core **out, const struct core_config *config, con
     core->worker_ids.seed = config->hash_seed;
     struct np_list *lists[] = {&core->new_peers, &core->touched, &core->closing, &core->all_sessions,
                                &core->detached,  &core->paused,  &core->fleets,  &core->workers,
-                               &core->hungry,    &core->surplus, &core->progress};
+                               &core->changed,   &core->hungry,  &core->surplus, &core->progress};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         np_list_init(lists[i]);
     }

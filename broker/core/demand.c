@@ -173,6 +173,19 @@ static struct worker *least_loaded(const struct demand *demand)
     return best;
 }
 
+struct worker *demand_other_worker(const struct demand *demand, const struct worker *worker)
+{
+    struct worker *best = fleet_second(worker->fleet);
+    for (size_t i = 0; i < demand->fleets.count; i++) {
+        const struct fleet *fleet = demand->fleets.items[i];
+        struct worker *other = fleet != worker->fleet ? fleet_least_loaded(fleet) : NULL;
+        if (other != NULL && (best == NULL || worker_is_less_loaded(other, best))) {
+            best = other;
+        }
+    }
+    return best;
+}
+
 /* Heaps are ordered by load, not by slots: this looks at every worker that has room. */
 static struct worker *emptiest(const struct demand *demand)
 {
@@ -180,7 +193,7 @@ static struct worker *emptiest(const struct demand *demand)
     for (size_t i = 0; i < demand->fleets.count; i++) {
         const struct fleet *fleet = demand->fleets.items[i];
         for (size_t k = 0; k < fleet->heap_count; k++) {
-            struct worker *worker = fleet->heap[k];
+            struct worker *worker = fleet->heap[k].worker;
             if (best == NULL || worker_free_slots(worker) > worker_free_slots(best)) {
                 best = worker;
             }

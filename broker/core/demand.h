@@ -17,7 +17,7 @@ struct core;
 struct queue;
 struct worker;
 
-#define BLOCK_BYTES 16 /* that the heap adds to a block */
+#define BLOCK_BYTES 16  /* that the heap adds to a block */
 #define ENTRY_BYTES 171 /* of a table, a key of its own, 3/8 full */
 
 struct demand {
@@ -58,6 +58,8 @@ void demand_remove_fleet(struct functions *functions, struct demand *demand, str
 /* A ready worker with room: for tasks of one slot the least loaded one, for wider ones the one with most slots free,
  * which need not be enough (worker_has_slots). While a worker is reserved: one where it fits. NULL: none now. */
 struct worker *demand_worker(const struct demand *demand);
+/* The least loaded one beside that, for tasks of one slot; NULL: none. */
+struct worker *demand_other_worker(const struct demand *demand, const struct worker *worker);
 
 /* The queue of the client with the least service; NULL when none wants to run. */
 struct queue *demand_first_queue(struct demand *demand);

@@ -4,40 +4,40 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void place(struct fleet *fleet, size_t index, struct worker *worker)
+static void place(struct fleet *fleet, size_t index, struct fleet_place entry)
 {
-    fleet->heap[index] = worker;
-    worker->heap_index = index;
+    fleet->heap[index] = entry;
+    entry.worker->heap_index = index;
 }
 
-static void sift_up(struct fleet *fleet, size_t index)
+static void sift_up(struct fleet *fleet, size_t index, struct fleet_place entry)
 {
-    struct worker *worker = fleet->heap[index];
-    while (index > 0 && worker_is_less_loaded(worker, fleet->heap[(index - 1) / 2])) {
+    while (index > 0 && entry.units < fleet->heap[(index - 1) / 2].units) {
         place(fleet, index, fleet->heap[(index - 1) / 2]);
         index = (index - 1) / 2;
     }
-    place(fleet, index, worker);
+    place(fleet, index, entry);
 }
 
-static void sift_down(struct fleet *fleet, size_t index)
+/* The less loaded one of the two below; heap_count when there are none. */
+static size_t lesser_child(const struct fleet *fleet, size_t index)
 {
-    struct worker *worker = fleet->heap[index];
-    for (;;) {
-        size_t child = 2 * index + 1;
-        if (child >= fleet->heap_count) {
-            break;
-        }
-        if (child + 1 < fleet->heap_count && worker_is_less_loaded(fleet->heap[child + 1], fleet->heap[child])) {
-            child++;
-        }
-        if (!worker_is_less_loaded(fleet->heap[child], worker)) {
-            break;
-        }
-        place(fleet, index, fleet->heap[child]);
-        index = child;
+    size_t child = 2 * index + 1;
+    if (child >= fleet->heap_count) {
+        return fleet->heap_count;
     }
-    place(fleet, index, worker);
+    bool is_right = child + 1 < fleet->heap_count && fleet->heap[child + 1].units < fleet->heap[child].units;
+    return child + is_right;
+}
+
+static void sift_down(struct fleet *fleet, size_t index, struct fleet_place entry)
+{
+    for (size_t child;
+         (child = lesser_child(fleet, index)) < fleet->heap_count && fleet->heap[child].units < entry.units;
+         index = child) {
+        place(fleet, index, fleet->heap[child]);
+    }
+    place(fleet, index, entry);
 }
 
 static int compare_addresses(const void *a, const void *b)
@@ -86,7 +86,7 @@ static netpool_status reserve_member(struct fleet *fleet)
 {
     if (fleet->members == fleet->heap_capacity) {
         size_t capacity = fleet->heap_capacity == 0 ? 4 : fleet->heap_capacity * 2;
-        struct worker **heap = realloc(fleet->heap, capacity * sizeof(struct worker *));
+        struct fleet_place *heap = realloc(fleet->heap, capacity * sizeof *heap);
         if (heap == NULL) {
             return NETPOOL_NO_MEMORY;
         }
@@ -174,27 +174,40 @@ bool fleet_has(const struct fleet *fleet, const struct function *function)
                    compare_addresses) != NULL;
 }
 
+struct worker *fleet_second(const struct fleet *fleet)
+{
+    size_t child = fleet->heap_count > 0 ? lesser_child(fleet, 0) : 0;
+    return child < fleet->heap_count ? fleet->heap[child].worker : NULL;
+}
+
+static void put_right(struct fleet *fleet, size_t index, struct fleet_place entry)
+{
+    if (entry.units < fleet->heap[index].units) {
+        sift_up(fleet, index, entry);
+    } else {
+        sift_down(fleet, index, entry);
+    }
+}
+
 void fleet_heap_insert(struct fleet *fleet, struct worker *worker)
 {
     assert(worker->heap_index == WORKER_NOT_IN_HEAP && fleet->heap_count < fleet->heap_capacity);
-    place(fleet, fleet->heap_count++, worker);
-    sift_up(fleet, worker->heap_index);
+    sift_up(fleet, fleet->heap_count++, (struct fleet_place){.units = worker->held_units, .worker = worker});
 }
 
 void fleet_heap_remove(struct fleet *fleet, struct worker *worker)
 {
     size_t index = worker->heap_index;
-    assert(index < fleet->heap_count && fleet->heap[index] == worker);
+    assert(index < fleet->heap_count && fleet->heap[index].worker == worker);
     worker->heap_index = WORKER_NOT_IN_HEAP;
     fleet->heap_count--;
     if (index < fleet->heap_count) {
-        place(fleet, index, fleet->heap[fleet->heap_count]);
-        fleet_heap_update(fleet, fleet->heap[index]);
+        put_right(fleet, index, fleet->heap[fleet->heap_count]);
     }
 }
 
 void fleet_heap_update(struct fleet *fleet, struct worker *worker)
 {
-    sift_up(fleet, worker->heap_index);
-    sift_down(fleet, worker->heap_index);
+    struct fleet_place entry = {.units = worker->held_units, .worker = worker};
+    put_right(fleet, worker->heap_index, entry);
 }

@@ -14,13 +14,19 @@
 #include "broker/core/worker.h"
 #include "netpool.pb-c.h"
 
+/* A worker as it stands in the heap: by the load that it had when it was last put into its place. */
+struct fleet_place {
+    uint64_t units;
+    struct worker *worker;
+};
+
 struct fleet {
     struct np_list node;         /* in core.fleets */
     struct function **functions; /* ascending by address, no doubles */
     size_t function_count;
-    struct labels labels; /* ascending */
-    unsigned slots;       /* of each of its workers */
-    struct worker **heap; /* ready and not full */
+    struct labels labels;     /* ascending */
+    unsigned slots;           /* of each of its workers */
+    struct fleet_place *heap; /* ready and not full */
     size_t heap_count;
     size_t heap_capacity; /* >= members, so that joining the heap cannot fail */
     size_t members;       /* connected workers, in any state */
@@ -34,8 +40,11 @@ void fleet_leave(struct fleet *fleet, struct functions *functions);
 
 static inline struct worker *fleet_least_loaded(const struct fleet *fleet)
 {
-    return fleet->heap_count > 0 ? fleet->heap[0] : NULL;
+    return fleet->heap_count > 0 ? fleet->heap[0].worker : NULL;
 }
+
+/* The least loaded one beside that, which stands first; NULL: none. */
+struct worker *fleet_second(const struct fleet *fleet);
 
 bool fleet_has(const struct fleet *fleet, const struct function *function);
 

@@ -8,6 +8,7 @@
 #define QUEUES_LOOKED_AT 32 /* of one client, for its best task */
 #define RUN_TASKS 64        /* tasks of one client in a row ... */
 #define RUN_UNITS 256     /* ... and their work: a quarter of a slot, so that long tasks alternate between clients */
+#define SLACK_UNITS 16    /* of a slot's 1,024 */
 #define TASK_COST_NS 1000 /* service charged for any task, beside its computing */
 #define HUNGRY_LOOKED_AT 32     /* idle workers considered as takers of one surplus */
 #define SURPLUS_LOOKED_AT 8     /* busy workers considered for a withdrawal in one run */
@@ -49,6 +50,37 @@ static struct queue *choose_queue(struct queue *queue)
     return best != NULL ? best : queue;
 }
 
+/* May the worker be given the next one, too? While it is the least loaded one; small differences do not count where
+ * the task would have to wait anyway, so that workers get runs of tasks that follow each other. */
+static bool goes_on(const struct worker *worker, const struct worker *other)
+{
+    if (!worker_has_room(worker)) {
+        return false;
+    }
+    if (other == NULL) {
+        return true;
+    }
+    uint64_t slack = worker_is_hungry(other) ? 0 : SLACK_UNITS * other->slots;
+    return worker->held_units * other->slots <= (other->held_units + slack) * worker->slots;
+}
+
+/* Tasks of one slot from the front of the queue go to the worker. Returns how many. */
+static unsigned assign_alike(struct core *core, struct queue *queue, struct worker *worker, unsigned most,
+                             int64_t now)
+{
+    const struct worker *other = demand_other_worker(queue->demand, worker);
+    unsigned tasks = 0;
+    do {
+        struct task *task = queue_front(queue);
+        if (!worker_fits(core, worker, task->size)) {
+            break;
+        }
+        lease_assign(core, task, worker, now);
+        tasks++;
+    } while (tasks < most && queue->count > 0 && goes_on(worker, other));
+    return tasks;
+}
+
 /* A run of tasks from one queue. Another queue of the client with an older task, or another client, has its turn
  * next.
  */
@@ -56,10 +88,11 @@ static void assign_run(struct core *core, struct queue *queue, int64_t now)
 {
     struct session *session = queue->session;
     struct demand *demand = queue->demand;
+    unsigned most = (RUN_UNITS - 1) / (demand->function->units * demand->slots) + 1;
+    most = most < RUN_TASKS ? most : RUN_TASKS;
     unsigned tasks = 0;
-    unsigned units = 0;
     queue->references++; /* the kinds that keep it may be released meanwhile */
-    while (queue->count > 0 && tasks < RUN_TASKS && units < RUN_UNITS) {
+    while (queue->count > 0 && tasks < most) {
         struct worker *worker = demand_worker(demand);
         if (worker == NULL) {
             break;
@@ -68,16 +101,12 @@ static void assign_run(struct core *core, struct queue *queue, int64_t now)
             demand_reserve(core, demand, worker);
             break;
         }
-        struct task *task = queue_front(queue);
-        if (!worker_fits(core, worker, task->size)) {
-            continue;
-        }
-        lease_assign(core, task, worker, now);
-        if (demand->reserved != NULL) {
+        unsigned assigned = assign_alike(core, queue, worker, demand->slots == 1 ? most - tasks : 1, now);
+        workers_settle(core);
+        tasks += assigned;
+        if (assigned > 0 && demand->reserved != NULL) {
             demand_unreserve(core, demand);
         }
-        tasks++;
-        units += demand->function->units * demand->slots;
     }
     session_charge(core, session, tasks * demand->slots * (demand->function->estimate_ns + TASK_COST_NS));
     queue_release(&core->functions, queue);
@@ -140,6 +169,7 @@ static void review_reservations(struct core *core)
 
 void schedule_run(struct core *core, int64_t now)
 {
+    workers_settle(core);
     review_reservations(core);
     for (struct queue *queue; (queue = choose_client(core)) != NULL;) {
         assign_run(core, choose_queue(queue), now);

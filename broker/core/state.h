@@ -50,6 +50,7 @@ struct core {
     struct np_list fleets;
     struct np_list workers;
     struct np_table worker_ids; /* by the first 8 bytes of their session */
+    struct np_list changed;
     struct np_list hungry;
     struct np_list surplus;
     size_t ready_workers;

@@ -58,6 +58,21 @@ static void update_load(struct core *core, struct worker *worker)
     }
 }
 
+/* Called for each task of a batch: heap and lists wait for its end. */
+static void change_load(struct core *core, struct worker *worker)
+{
+    if (np_list_is_empty(&worker->changed_node)) {
+        np_list_push_back(&core->changed, &worker->changed_node);
+    }
+}
+
+void workers_settle(struct core *core)
+{
+    for (struct np_list *node; (node = np_list_pop_front(&core->changed)) != NULL;) {
+        update_load(core, NP_CONTAINER(node, struct worker, changed_node));
+    }
+}
+
 static void set_state(struct core *core, struct worker *worker, enum worker_state state)
 {
     if (worker->state == state) {
@@ -130,6 +145,7 @@ struct worker *worker_new(struct core *core, struct peer *peer, const Np__Hello 
     worker->heap_index = WORKER_NOT_IN_HEAP;
     worker->credit_bytes = core->config.max_payload + WORKER_CREDIT_SLACK;
     np_list_init(&worker->leases);
+    np_list_init(&worker->changed_node);
     np_list_init(&worker->hungry_node);
     np_list_init(&worker->surplus_node);
     np_list_init(&worker->briefings);
@@ -149,6 +165,7 @@ void worker_end(struct core *core, struct worker *worker, bool orderly, int64_t 
     assert(worker->held == 0 && worker->held_units == 0 && worker->held_bytes == 0);
     prepare_worker_over(worker);
     np_list_remove(&worker->node);
+    np_list_remove(&worker->changed_node);
     core->stats.workers--;
     core->stats.slots -= worker->slots;
     fleet_leave(worker->fleet, &core->functions);
@@ -182,7 +199,7 @@ void worker_hold(struct core *core, struct worker *worker, struct task *task)
     worker->held++;
     worker->held_bytes += task->size;
     count_in(worker, task);
-    update_load(core, worker);
+    change_load(core, worker);
 }
 
 void worker_let_go(struct core *core, struct worker *worker, struct task *task)
@@ -192,7 +209,7 @@ void worker_let_go(struct core *core, struct worker *worker, struct task *task)
     worker->held--;
     count_out(worker, task);
     worker->is_blocked = false;
-    update_load(core, worker);
+    change_load(core, worker);
 }
 
 void worker_claimed(struct core *core, struct worker *worker, struct task *task, struct kind *kind)
@@ -215,7 +232,7 @@ bool worker_fits(struct core *core, struct worker *worker, uint32_t size)
         return true;
     }
     worker->is_blocked = true;
-    update_load(core, worker);
+    change_load(core, worker);
     return false;
 }
 

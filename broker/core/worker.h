@@ -67,6 +67,7 @@ struct worker {
     struct task *unsent;         /* first lease that is not on its way yet, or NULL */
     bool is_blocked;             /* the next payload did not fit its window: waits for room */
 
+    struct np_list changed_node; /* in core.changed while its place in heap and lists may be outdated */
     struct np_list hungry_node;  /* in core.hungry while ready with a free slot */
     struct np_list surplus_node; /* in core.surplus while it holds more than its slots and may be asked */
     uint32_t withdrawing;        /* tasks asked back in the Withdraw that is not answered yet; 0: none */
@@ -128,6 +129,9 @@ void worker_end(struct core *core, struct worker *worker, bool orderly, int64_t 
 
 /* False: the worker has broken the protocol. */
 bool worker_handle(struct core *core, struct worker *worker, enum worker_event event);
+
+/* All those whose load has changed get their places in heaps and lists. The scheduler looks at these. */
+void workers_settle(struct core *core);
 
 /* The lease begins and ends; called by task_move. */
 void worker_hold(struct core *core, struct worker *worker, struct task *task);
