@@ -1,0 +1,56 @@
+/*
+ * Memory that a program shares with the worker processes of its `local` pool, for large payloads: what one side puts
+ * into a block there, the other reads in place. It is a memfd in two halves. Each side takes blocks from its own half
+ * only; whoever drops a block's last reference gives it back, whichever side that is. References are counted in the
+ * shared memory, so both sides must be honest: executors, which run foreign code, have single blocks mapped at most.
+ *
+ * Users of blocks see np_block_share and np_block_free (block.h), which know blocks of a heap by their addresses.
+ */
+#ifndef NP_HEAP_H
+#define NP_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct np_heap;
+
+enum np_heap_side { NP_HEAP_PROGRAM, NP_HEAP_WORKERS };
+
+#define NP_HEAP_UNIT ((size_t)64 * 1024) /* bytes; blocks are whole units and begin at multiples of it */
+
+/* A new heap, of the program's side. NULL where the system does not allow it (limits of memory or file size): there
+ * are none then, and payloads travel through the socket. Any number of threads may use a heap. */
+struct np_heap *np_heap_new(void);
+
+/* The workers' side of the heap behind this descriptor, which stays the caller's. NULL on failure. */
+struct np_heap *np_heap_attach(int fd);
+
+/* This process takes no more blocks. The memory is unmapped when it has none left. NULL is harmless. */
+void np_heap_leave(struct np_heap *heap);
+
+/* After a fork, in a child that is to be a worker process: unmaps what it has inherited of all heaps. Their
+ * descriptors stay open. */
+void np_heap_leave_inherited(void);
+
+/* For whoever may attach; lives as long as the heap. */
+int np_heap_fd(const struct np_heap *heap);
+
+/* A block of at least `size` bytes with one reference, not initialized, aligned to pages; NULL when there is no room.
+ */
+void *np_heap_take(struct np_heap *heap, size_t size);
+
+/* Where the block begins, in bytes from the start of the heap's descriptor; 0: it does not lie in this heap. */
+uint64_t np_heap_place(const struct np_heap *heap, const void *block);
+
+/* A reference goes to the other side, which takes it over with np_heap_receive. */
+void np_heap_send(struct np_heap *heap, void *block);
+
+/* The block that the other side has sent; NULL: there is none of so many bytes at this place. */
+void *np_heap_receive(struct np_heap *heap, uint64_t place, size_t size);
+
+/* For block.c: false when the block lies in no heap of this process. */
+bool np_heap_share_block(void *block);
+bool np_heap_free_block(void *block);
+
+#endif

@@ -1,0 +1,255 @@
+/* Memory shared by a program and its worker processes: blocks, references across processes, and what becomes of them.
+ */
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/heap.h"
+#include "tests/support/cmocka_all.h"
+
+enum { KIB = 1024, MIB = 1024 * 1024 };
+
+/* Both sides in one process, at two addresses. */
+struct sides {
+    struct np_heap *program;
+    struct np_heap *workers;
+};
+
+static int open_sides(void **state)
+{
+    static struct sides sides;
+    sides.program = np_heap_new();
+    assert_non_null(sides.program);
+    sides.workers = np_heap_attach(np_heap_fd(sides.program));
+    assert_non_null(sides.workers);
+    *state = &sides;
+    return 0;
+}
+
+static int close_sides(void **state)
+{
+    struct sides *sides = *state;
+    np_heap_leave(sides->program);
+    np_heap_leave(sides->workers);
+    return 0;
+}
+
+static void *pass(struct np_heap *from, struct np_heap *to, void *block, size_t size)
+{
+    uint64_t place = np_heap_place(from, block);
+    np_heap_send(from, block);
+    return np_heap_receive(to, place, size);
+}
+
+static void what_one_side_writes_the_other_reads_in_place(void **state)
+{
+    struct sides *sides = *state;
+    char *ours = np_heap_take(sides->program, 100 * KIB);
+    assert_non_null(ours);
+    memset(ours, 'x', 100 * KIB);
+    char *theirs = pass(sides->program, sides->workers, ours, 100 * KIB);
+    assert_non_null(theirs);
+    assert_ptr_not_equal(ours, theirs);
+    assert_int_equal(theirs[100 * KIB - 1], 'x');
+    assert_true(np_heap_free_block(theirs));
+}
+
+static void a_block_is_taken_again_when_both_sides_have_dropped_it(void **state)
+{
+    struct sides *sides = *state;
+    void *block = np_heap_take(sides->program, MIB);
+    assert_true(np_heap_share_block(block));
+    void *theirs = pass(sides->program, sides->workers, block, MIB);
+    assert_true(np_heap_free_block(block));
+    void *other = np_heap_take(sides->program, MIB);
+    assert_ptr_not_equal(other, block);
+    assert_true(np_heap_free_block(theirs));
+    void *again = np_heap_take(sides->program, MIB);
+    assert_ptr_equal(again, block);
+    assert_true(np_heap_free_block(again));
+    assert_true(np_heap_free_block(other));
+}
+
+static void gaps_are_joined_and_split(void **state)
+{
+    struct sides *sides = *state;
+    char *blocks[8];
+    for (int i = 0; i < 8; i++) {
+        blocks[i] = np_heap_take(sides->workers, NP_HEAP_UNIT);
+        assert_ptr_equal(blocks[i], blocks[0] + (size_t)i * NP_HEAP_UNIT);
+    }
+    for (int i = 2; i < 6; i++) {
+        assert_true(np_heap_free_block(blocks[i]));
+    }
+    char *large = np_heap_take(sides->workers, 4 * NP_HEAP_UNIT);
+    assert_ptr_equal(large, blocks[2]);
+    assert_true(np_heap_free_block(large));
+    char *first = np_heap_take(sides->workers, NP_HEAP_UNIT + 1);
+    char *second = np_heap_take(sides->workers, 2 * NP_HEAP_UNIT);
+    assert_ptr_equal(first, blocks[2]);
+    assert_ptr_equal(second, blocks[4]);
+    void *rest[] = {first, second, blocks[0], blocks[1], blocks[6], blocks[7]};
+    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) {
+        assert_true(np_heap_free_block(rest[i]));
+    }
+}
+
+static void there_is_an_end_to_it(void **state)
+{
+    struct sides *sides = *state;
+    assert_null(np_heap_take(sides->program, 0));
+    assert_null(np_heap_take(sides->program, (size_t)512 * MIB + 1));
+    void *all = np_heap_take(sides->program, (size_t)512 * MIB);
+    assert_non_null(all);
+    assert_null(np_heap_take(sides->program, 1));
+    void *theirs = np_heap_take(sides->workers, (size_t)512 * MIB);
+    assert_non_null(theirs);
+    assert_true(np_heap_free_block(all));
+    assert_true(np_heap_free_block(theirs));
+}
+
+static void places_that_cannot_be_are_refused(void **state)
+{
+    struct sides *sides = *state;
+    void *block = np_heap_take(sides->program, MIB);
+    uint64_t place = np_heap_place(sides->program, block);
+    assert_null(np_heap_receive(sides->workers, place + 1, MIB));
+    assert_null(np_heap_receive(sides->workers, place + NP_HEAP_UNIT, 1)); /* inside it */
+    assert_null(np_heap_receive(sides->workers, place + MIB, 1));          /* free */
+    assert_null(np_heap_receive(sides->workers, place, MIB + 1));
+    assert_null(np_heap_receive(sides->workers, 0, 1));
+    assert_null(np_heap_receive(sides->workers, UINT64_MAX - NP_HEAP_UNIT + 1, 1));
+    assert_int_equal(np_heap_place(sides->workers, block), 0);
+    assert_true(np_heap_free_block(block));
+}
+
+static void memory_that_is_no_heaps_is_left_alone(void **state)
+{
+    (void)state;
+    char local[16];
+    assert_false(np_heap_share_block(local));
+    assert_false(np_heap_free_block(local));
+}
+
+static bool is_resident(const void *page)
+{
+    unsigned char is_there = 0;
+    assert_int_equal(mincore((void *)(uintptr_t)page, 1, &is_there), 0);
+    return is_there & 1;
+}
+
+static void free_memory_goes_back_to_the_system_but_for_some(void **state)
+{
+    struct sides *sides = *state;
+    char *block = np_heap_take(sides->program, (size_t)64 * MIB);
+    memset(block, 1, (size_t)64 * MIB);
+    assert_true(np_heap_free_block(block));
+    assert_true(is_resident(block));
+    assert_false(is_resident(block + (size_t)33 * MIB));
+    assert_false(is_resident(block + (size_t)63 * MIB));
+}
+
+static void a_heap_lasts_as_long_as_its_blocks(void **state)
+{
+    (void)state;
+    struct np_heap *heap = np_heap_new();
+    char *block = np_heap_take(heap, MIB);
+    np_heap_leave(heap);
+    block[MIB - 1] = 'x';
+    assert_true(np_heap_free_block(block));
+    assert_false(np_heap_free_block(block)); /* its heap is gone, so it is nobody's */
+}
+
+/* A forked program may have results that it frees; they are still its parent's. */
+static void a_forked_childs_frees_do_not_count(void **state)
+{
+    struct sides *sides = *state;
+    void *block = np_heap_take(sides->program, MIB);
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(np_heap_free_block(block) ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    void *other = np_heap_take(sides->program, MIB);
+    assert_ptr_not_equal(other, block);
+    assert_true(np_heap_free_block(other));
+    assert_true(np_heap_free_block(block));
+}
+
+static void a_worker_process_leaves_what_it_inherited_and_attaches_anew(void **state)
+{
+    struct sides *sides = *state;
+    char *block = np_heap_take(sides->program, MIB);
+    uint64_t place = np_heap_place(sides->program, block);
+    int fd = np_heap_fd(sides->program);
+    pid_t child = fork();
+    if (child == 0) {
+        np_heap_leave_inherited();
+        struct np_heap *heap = np_heap_free_block(block) ? NULL : np_heap_attach(fd);
+        char *theirs = heap != NULL ? np_heap_receive(heap, place, MIB) : NULL;
+        if (theirs != NULL) {
+            theirs[0] = 'y';
+        }
+        _exit(theirs != NULL && np_heap_free_block(theirs) ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(block[0], 'y');
+    np_heap_send(sides->program, block); /* the child has dropped it */
+    char *again = np_heap_take(sides->program, MIB);
+    assert_ptr_equal(again, block);
+    assert_true(np_heap_free_block(again));
+}
+
+static void a_limit_of_file_sizes_means_none(void **state)
+{
+    (void)state;
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    struct rlimit small = {.rlim_cur = MIB, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    assert_null(np_heap_new());
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+}
+
+static void a_program_has_so_many_heaps_at_most(void **state)
+{
+    (void)state;
+    struct np_heap *heaps[20] = {0};
+    size_t count = 0;
+    while (count < 20 && (heaps[count] = np_heap_new()) != NULL) {
+        count++;
+    }
+    assert_in_range(count, 8, 16);
+    for (size_t i = 0; i < count; i++) {
+        np_heap_leave(heaps[i]);
+    }
+    struct np_heap *again = np_heap_new();
+    assert_non_null(again);
+    np_heap_leave(again);
+}
+
+int main(void)
+{
+#define WITH_SIDES(test) cmocka_unit_test_setup_teardown(test, open_sides, close_sides)
+    const struct CMUnitTest tests[] = {
+        WITH_SIDES(what_one_side_writes_the_other_reads_in_place),
+        WITH_SIDES(a_block_is_taken_again_when_both_sides_have_dropped_it),
+        WITH_SIDES(gaps_are_joined_and_split),
+        WITH_SIDES(there_is_an_end_to_it),
+        WITH_SIDES(places_that_cannot_be_are_refused),
+        cmocka_unit_test(memory_that_is_no_heaps_is_left_alone),
+        WITH_SIDES(free_memory_goes_back_to_the_system_but_for_some),
+        cmocka_unit_test(a_heap_lasts_as_long_as_its_blocks),
+        WITH_SIDES(a_forked_childs_frees_do_not_count),
+        WITH_SIDES(a_worker_process_leaves_what_it_inherited_and_attaches_anew),
+        cmocka_unit_test(a_limit_of_file_sizes_means_none),
+        cmocka_unit_test(a_program_has_so_many_heaps_at_most),
+    };
+    return cmocka_run_group_tests_name("heap", tests, NULL, NULL);
+}
