@@ -4,8 +4,8 @@
     test_instructions.py BUILD_DIRECTORY [--update]
 
 Each figure is the difference between a run with N and one with 2N tasks, over N: what starting and ending cost does
-not count. `core`, `dialogue` and `channel` are the parts that every task passes, alone in one process, in batches of
-256. `round_trip.*` is what each process of a TLS pool spends on one task that is submitted and waited for alone, so
+not count. `core`, `dialogue`, `channel` and `supervisor` are the parts that every task passes, alone in one process, in
+batches of 256; `block` is an item in a map's block. `executor` is what an executor spends on a task when more wait. `round_trip.*` is what each process of a TLS pool spends on one task that is submitted and waited for alone, so
 that what is batched does not depend on time; only whether an executor sleeps in between does. More than the margin above what is expected fails.
 
 The counts are those of one compiler, one kind of build and one architecture; elsewhere the test is skipped.
@@ -27,8 +27,10 @@ sys.path.insert(0, str(HERE.parent / "support"))
 import cluster as c
 
 EXPECTED = HERE / "expected.json"
-PATHS = ("core", "dialogue", "channel")
+PATHS = {"core": "perf_paths", "dialogue": "perf_paths", "channel": "perf_paths", "supervisor": "perf_worker",
+         "block": "perf_worker"}  # and the program that has them
 PATH_TASKS = 25600
+TOGETHER = 256
 ROUND_TRIPS = 1000
 TIMEOUT_S = 120
 # The same code on every machine: without these, libc and OpenSSL choose by what the processor has.
@@ -74,16 +76,17 @@ class CountedCluster(c.Cluster):
 
 def count_path(pool, path, tasks):
     output = os.path.join(pool.directory, f"counts.{path}.{tasks}")
-    pool.run(*valgrind(output), pool.support("perf_paths"), path, str(tasks), timeout_s=TIMEOUT_S)
+    pool.run(*valgrind(output), pool.support(PATHS[path]), path, str(tasks), timeout_s=TIMEOUT_S)
     return {path: read_count(output)}
 
 
-def count_round_trips(build, tasks):
+def count_cluster(build, tasks, together):
+    """{process: instructions} of tasks that are submitted so many together and then waited for."""
     with CountedCluster(build) as pool:
         broker, url = pool.broker("tls://127.0.0.1:0", credentials=pool.certificate("broker", "main", ["127.0.0.1"]))
         worker = pool.worker("w", url, credentials=pool.certificate("worker", "w"), slots=1, module="perf_functions.so")
         files = pool.certificate("client", "c")
-        client = pool.start("client", [pool.support("perf_client"), url, str(tasks), "1"],
+        client = pool.start("client", [pool.support("perf_client"), url, str(tasks), str(together)],
                             env={f"NETPOOL_{key.upper()}": path for key, path in files.items()})
         assert client.wait(TIMEOUT_S) == 0, "the client failed"
         for process in (worker, broker):
@@ -92,7 +95,15 @@ def count_round_trips(build, tasks):
         counts = {"client": pool.count("client.*"), "broker": pool.count("broker.*"),
                   "supervisor": pool.count(f"worker.{worker.pid}"), "executor": pool.count("worker.*.1")}
     assert all(counts.values()), f"no counts: {counts}"
-    return {f"round_trip.{role}": count for role, count in counts.items()}
+    return counts
+
+
+def count_round_trips(build, tasks):
+    return {f"round_trip.{role}": count for role, count in count_cluster(build, tasks, 1).items()}
+
+
+def count_executor(build, tasks):
+    return {"executor": count_cluster(build, tasks, TOGETHER)["executor"]}
 
 
 def measure(build):
@@ -102,9 +113,10 @@ def measure(build):
         for path in PATHS:
             once, twice = (count_path(pool, path, tasks) for tasks in (PATH_TASKS, 2 * PATH_TASKS))
             figures[path] = (twice[path] - once[path]) / PATH_TASKS
-    once, twice = (count_round_trips(build, tasks) for tasks in (ROUND_TRIPS, 2 * ROUND_TRIPS))
-    for name in once:
-        figures[name] = (twice[name] - once[name]) / ROUND_TRIPS
+    for count, most in ((count_round_trips, ROUND_TRIPS), (count_executor, PATH_TASKS)):
+        once, twice = (count(build, tasks) for tasks in (most, 2 * most))
+        for name in once:
+            figures[name] = (twice[name] - once[name]) / most
     return figures
 
 
