@@ -1,5 +1,6 @@
 #include "worker/call.h"
 
+#include <stdalign.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,19 +10,26 @@
 
 /* One call. In a block it is used for item after item, so that an item costs little more than the function itself. */
 struct netpool_call {
+    alignas(64) size_t item_out_size; /* block; of a single call no size that a result can have */
+    uint8_t *item_out;                /* block: where this item's result goes */
+    const uint8_t *returned_at;       /* block: item_out once this item has its result */
+    netpool_status status;            /* what the function was told last, if that was a failure */
     const struct call_request *request;
-    struct call_state *state;
+    struct call_state *state; /* its `item` is the index in the block */
     struct np_buffer *result;
-    char *message;         /* NP_MESSAGE_MAX + 1 bytes */
-    uint8_t *item_out;     /* block: where this item's result goes */
-    uint64_t item;         /* index in the block */
-    netpool_status status; /* what the function was told last, if that was a failure */
-    bool has_returned;     /* block: this item has its result */
+    char *message; /* NP_MESSAGE_MAX + 1 bytes */
 };
+
+#define NO_ITEM SIZE_MAX
 
 static bool is_block(const netpool_call *call)
 {
     return call->request->item_in_size > 0;
+}
+
+static uint64_t current_item(const netpool_call *call)
+{
+    return atomic_load_explicit(&call->state->item, memory_order_relaxed);
 }
 
 static netpool_status refuse_size(netpool_call *call, size_t size)
@@ -42,16 +50,14 @@ static netpool_status run_out_of_memory(netpool_call *call, size_t size)
     return call->status = NETPOOL_NO_MEMORY;
 }
 
-netpool_status netpool_return(netpool_call *call, const void *data, size_t size)
+__attribute__((noinline)) static netpool_status return_any(netpool_call *call, const void *data, size_t size)
 {
     if (is_block(call)) {
-        if (size != call->request->item_out_size) {
+        if (size != call->item_out_size) {
             return refuse_size(call, size);
         }
-        call->has_returned = true;
-        if (size == sizeof(uint64_t)) { /* a constant size is one instruction */
-            memcpy(call->item_out, data, sizeof(uint64_t));
-        } else if (size > 0) {
+        call->returned_at = call->item_out;
+        if (size > 0) {
             memmove(call->item_out, data, size);
         }
         return NETPOOL_OK;
@@ -69,6 +75,31 @@ netpool_status netpool_return(netpool_call *call, const void *data, size_t size)
     return NETPOOL_OK;
 }
 
+/* Items of the usual sizes: a copy of constant size is one instruction. */
+static inline bool copy_item(uint8_t *out, const void *data, size_t size)
+{
+    if (size == 8) {
+        memcpy(out, data, 8);
+    } else if (size == 4) {
+        memcpy(out, data, 4);
+    } else if (size == 16) {
+        memcpy(out, data, 16);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+netpool_status netpool_return(netpool_call *call, const void *data, size_t size)
+{
+    uint8_t *out = call->item_out;
+    if (size == call->item_out_size && copy_item(out, data, size)) {
+        call->returned_at = out;
+        return NETPOOL_OK;
+    }
+    return return_any(call, data, size);
+}
+
 void *netpool_return_buffer(netpool_call *call, size_t size)
 {
     if (is_block(call)) {
@@ -76,7 +107,7 @@ void *netpool_return_buffer(netpool_call *call, size_t size)
             (void)refuse_size(call, size);
             return NULL;
         }
-        call->has_returned = true;
+        call->returned_at = call->item_out;
         return call->item_out;
     }
     if (size > call->request->max_result) {
@@ -112,7 +143,7 @@ void netpool_progress(netpool_call *call, uint64_t done, uint64_t total)
 {
     if (is_block(call)) { /* the task is the block: with the items before this one, of all of them */
         const uint64_t items = call->request->input.size / call->request->item_in_size;
-        done = call->item * total + (done < total ? done : total);
+        done = current_item(call) * total + (done < total ? done : total);
         if (__builtin_mul_overflow(total, items, &total)) {
             return;
         }
@@ -128,7 +159,7 @@ unsigned netpool_attempt(const netpool_call *call)
 
 uint64_t netpool_item(const netpool_call *call)
 {
-    return call->request->first_item + call->item;
+    return call->request->first_item + current_item(call);
 }
 
 /* What becomes of a function's return value: its own failures end as FAILED whatever number it chose, so that no
@@ -160,7 +191,47 @@ CALLS_FUNCTIONS static netpool_status run_single(netpool_call *call)
     return status == NETPOOL_OK ? NETPOOL_OK : settle_failure(call, status);
 }
 
-CALLS_FUNCTIONS static netpool_status run_block(netpool_call *call)
+/* Why an item of a block is the last one. */
+static netpool_status settle_item(netpool_call *call, netpool_status returned)
+{
+    if (returned != NETPOOL_OK) {
+        return settle_failure(call, returned);
+    }
+    if (call->returned_at == call->item_out) {
+        return settle_failure(call, NETPOOL_CANCELLED);
+    }
+    if (call->message[0] == '\0') {
+        (void)refuse_size(call, 0);
+    }
+    return settle_failure(call, NETPOOL_FAILED);
+}
+
+CALLS_FUNCTIONS static netpool_status run_items(netpool_call *call, uint64_t count)
+{
+    const struct call_request *request = call->request;
+    netpool_function *const function = request->function;
+    struct call_state *const state = call->state;
+    const size_t in_size = request->item_in_size;
+    const size_t out_size = request->item_out_size;
+    const uint8_t *in = request->input.data;
+    uint8_t *out = call->item_out;
+    call->returned_at = out_size > 0 ? NULL : out; /* the place of every item */
+    for (uint64_t i = 0; i < count; i++) {
+        atomic_store_explicit(&state->item, i, memory_order_relaxed);
+        call->item_out = out;
+        netpool_status status = function(call, (netpool_bytes){.data = in, .size = in_size});
+        if (__builtin_expect(status != NETPOOL_OK || call->returned_at != out ||
+                                 atomic_load_explicit(&state->cancelled, memory_order_relaxed) != 0,
+                             0)) {
+            return settle_item(call, status);
+        }
+        in += in_size;
+        out += out_size;
+    }
+    return NETPOOL_OK;
+}
+
+static netpool_status run_block(netpool_call *call)
 {
     const struct call_request *request = call->request;
     const size_t in_size = request->item_in_size;
@@ -174,38 +245,23 @@ CALLS_FUNCTIONS static netpool_status run_block(netpool_call *call)
     if (out_size > 0 && count > request->max_result / out_size) {
         return settle_failure(call, NETPOOL_TOO_LARGE);
     }
+    call->item_out_size = out_size;
     call->item_out = np_buffer_reserve(call->result, count * out_size + 1);
     if (call->item_out == NULL) {
         return settle_failure(call, NETPOOL_NO_MEMORY);
     }
-    netpool_bytes item = {.data = request->input.data, .size = in_size};
-    for (; call->item < count; call->item++) {
-        atomic_store_explicit(&call->state->item, call->item, memory_order_relaxed);
-        call->has_returned = false;
-        netpool_status status = request->function(call, item);
-        if (__builtin_expect(status != NETPOOL_OK, 0)) {
-            return settle_failure(call, status);
-        }
-        if (__builtin_expect(!call->has_returned && out_size > 0, 0)) {
-            if (call->message[0] == '\0') {
-                (void)refuse_size(call, 0);
-            }
-            return settle_failure(call, NETPOOL_FAILED);
-        }
-        if (__builtin_expect(netpool_is_cancelled(call), 0)) {
-            return settle_failure(call, NETPOOL_CANCELLED);
-        }
-        item.data = (const uint8_t *)item.data + in_size;
-        call->item_out += out_size;
+    netpool_status status = run_items(call, count);
+    if (status == NETPOOL_OK) {
+        np_buffer_commit(call->result, count * out_size);
     }
-    np_buffer_commit(call->result, count * out_size);
-    return NETPOOL_OK;
+    return status;
 }
 
 netpool_status call_run(const struct call_request *request, struct call_state *state, struct np_buffer *result,
                         char *message, uint64_t *failed_item)
 {
-    netpool_call call = {.request = request, .state = state, .result = result, .message = message};
+    netpool_call call = {
+        .item_out_size = NO_ITEM, .request = request, .state = state, .result = result, .message = message};
     message[0] = '\0';
     np_buffer_clear(result);
     atomic_store_explicit(&state->item, 0, memory_order_relaxed);
@@ -215,7 +271,7 @@ netpool_status call_run(const struct call_request *request, struct call_state *s
     atomic_store_explicit(&state->done, 0, memory_order_relaxed); /* or they might be taken for the next call's */
     atomic_store_explicit(&state->total, 0, memory_order_relaxed);
     if (status != NETPOOL_OK) {
-        *failed_item = call.item;
+        *failed_item = current_item(&call);
     }
     return status;
 }
