@@ -132,7 +132,7 @@ failed:
     deadline_remove(&core->deadlines, task);
     free(task->extra);
     free(owned != NULL ? owned : task->data != task->inlined ? task->data : NULL);
-    free(task);
+    np_slab_give(task);
     return false;
 }
 

@@ -90,6 +90,7 @@ netpool_status core_new(struct core **out, const struct core_config *config, con
     core->started_ns = now;
     core->is_recovering = core->config.recovery_ns > 0;
     core->recovery_end_ns = core->is_recovering ? now + core->config.recovery_ns : NP_NEVER;
+    task_memory_init(&core->task_memory);
     functions_init(&core->functions, config->hash_seed);
     core->sessions.seed = config->hash_seed;
     core->worker_ids.seed = config->hash_seed;
@@ -126,6 +127,7 @@ void core_destroy(struct core **place)
     }
     assert(np_list_is_empty(&core->all_sessions) && core->held == 0 && core->stats.memory_bytes == 0);
     functions_fini(&core->functions);
+    task_memory_fini(&core->task_memory);
     deadlines_fini(&core->deadlines);
     np_table_fini(&core->sessions);
     np_table_fini(&core->peers);

@@ -54,7 +54,7 @@ static bool keep_unclaimed(struct core *core, struct worker *worker, struct sess
     struct task_extra *extra = task_need_extra(task);
     if (extra == NULL || np_table_put(&session->tasks, seq, task) != NETPOOL_OK) {
         free(extra);
-        free(task);
+        np_slab_give(task);
         return false;
     }
     extra->held_epoch = epoch;

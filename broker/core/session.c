@@ -33,6 +33,7 @@ struct session *session_new(struct core *core, const uint8_t *id)
         return NULL;
     }
     memcpy(session->id, id, NP_SESSION_SIZE);
+    session->memory = &core->task_memory;
     session->tasks.seed = core->config.hash_seed;
     session->queue_table.seed = core->config.hash_seed;
     session->lanes.seed = core->config.hash_seed;

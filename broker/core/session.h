@@ -43,18 +43,19 @@ struct session {
     char address[129];
     uint64_t max_payload; /* bytes; the largest result that its client takes. 0: not known yet */
 
-    struct np_table tasks;    /* by seq */
-    uint64_t held;            /* their number */
-    uint64_t queued;          /* queued and recovering */
-    uint64_t running;         /* leased and cancelling */
-    uint64_t finished;        /* not acknowledged */
-    uint64_t unclaimed_tasks; /* without a kind */
-    uint64_t done;            /* finished in all */
-    uint64_t payload_bytes;   /* held */
-    uint64_t result_bytes;    /* held */
-    uint64_t record_bytes;    /* held: what is known of failures */
-    uint64_t kind_bytes;      /* held: forgotten_kinds with their queues, and lanes */
-    uint64_t received_seq;    /* all tasks up to here have been received */
+    struct task_memory *memory; /* the core's */
+    struct np_table tasks;      /* by seq */
+    uint64_t held;              /* their number */
+    uint64_t queued;            /* queued and recovering */
+    uint64_t running;           /* leased and cancelling */
+    uint64_t finished;          /* not acknowledged */
+    uint64_t unclaimed_tasks;   /* without a kind */
+    uint64_t done;              /* finished in all */
+    uint64_t payload_bytes;     /* held */
+    uint64_t result_bytes;      /* held */
+    uint64_t record_bytes;      /* held: what is known of failures */
+    uint64_t kind_bytes;        /* held: forgotten_kinds with their queues, and lanes */
+    uint64_t received_seq;      /* all tasks up to here have been received */
 
     uint64_t submitted_tasks; /* cumulative, as in the protocol's credit */
     uint64_t submitted_bytes;

@@ -41,6 +41,7 @@ struct core {
     struct np_list detached;
     struct np_list paused;
     struct np_list progress; /* of clients that are to hear of it */
+    struct task_memory task_memory;
     uint64_t held;           /* tasks */
     uint64_t promised_tasks; /* granted and not submitted, over all sessions */
     uint64_t promised_bytes;

@@ -232,22 +232,35 @@ void task_finish(struct core *core, struct task *task, enum task_event event, ne
     }
 }
 
+void task_memory_init(struct task_memory *memory)
+{
+    for (size_t i = 0; i < TASK_SIZES; i++) {
+        np_slab_init(&memory->slabs[i], (i + 1) * TASK_STEP);
+    }
+}
+
+void task_memory_fini(struct task_memory *memory)
+{
+    for (size_t i = 0; i < TASK_SIZES; i++) {
+        np_slab_fini(&memory->slabs[i]);
+    }
+}
+
 struct task *task_new(struct session *session, struct kind *kind, uint64_t seq, const uint8_t *payload, uint32_t size,
                       uint8_t *owned)
 {
-    /* Small results find room where the payload was. */
-    const uint32_t least = 16;
-    uint32_t inlined = owned != NULL || size > TASK_INLINE_MAX ? 0 : size < least ? least : size;
-    struct task *task = malloc(sizeof *task + inlined);
+    uint32_t inlined = owned != NULL || size > TASK_INLINE_MAX ? 0 : size;
+    size_t index = (offsetof(struct task, inlined) + inlined - 1) / TASK_STEP;
+    struct task *task = np_slab_take(&session->memory->slabs[index]);
     if (task == NULL) {
         return NULL;
     }
     memset(task, 0, sizeof *task);
     np_list_init(&task->node);
-    if (owned == NULL && inlined == 0) {
+    if (owned == NULL && size > TASK_INLINE_MAX) {
         owned = np_block_new(size);
         if (owned == NULL) {
-            free(task);
+            np_slab_give(task);
             return NULL;
         }
         memcpy(owned, payload, size);
@@ -259,7 +272,7 @@ struct task *task_new(struct session *session, struct kind *kind, uint64_t seq, 
     task->session = session;
     task->kind = kind;
     task->size = size;
-    task->inline_capacity = (uint16_t)inlined;
+    task->inline_capacity = (uint16_t)((index + 1) * TASK_STEP - offsetof(struct task, inlined));
     return task;
 }
 
@@ -339,5 +352,5 @@ void task_destroy(struct core *core, struct task *task)
     (void)found;
     task->session->held--;
     core->held--;
-    free(task);
+    np_slab_give(task);
 }

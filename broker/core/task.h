@@ -11,6 +11,7 @@
 
 #include "broker/core/core.h"
 #include "common/list.h"
+#include "common/slab.h"
 
 struct core;
 struct kind;
@@ -105,6 +106,15 @@ struct task {
     bool is_unwanted : 1;     /* marked: to be finished instead of queued again */
     uint8_t inlined[];
 };
+
+/* Memory of tasks, by how much of a payload they have inside. */
+#define TASK_STEP 64 /* bytes, between the sizes */
+#define TASK_SIZES ((offsetof(struct task, inlined) + TASK_INLINE_MAX + TASK_STEP - 1) / TASK_STEP)
+struct task_memory {
+    struct np_slab slabs[TASK_SIZES]; /* of one step, of two, ... */
+};
+void task_memory_init(struct task_memory *memory);
+void task_memory_fini(struct task_memory *memory);
 
 /* Makes a task that is in no state's list yet; task_begin follows. A body that is worth it is taken over with `owned`
  * (malloc'ed, exactly the payload) instead of `payload`. NULL when out of memory. */

@@ -11,6 +11,7 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "common/random.h"
+#include "common/slab.h"
 #include "common/table.h"
 #include "common/text.h"
 #include "common/url.h"
@@ -224,6 +225,36 @@ static void table_agrees_with_a_plain_array(void **state)
     check_table(64);
 }
 
+static void records_of_a_slab_do_not_overlap_and_its_pages_are_given_back(void **state)
+{
+    (void)state;
+    enum { RECORDS = 50000, SIZE = 192 };
+    static unsigned char *records[RECORDS];
+    struct np_slab slab;
+    struct np_random random = {3};
+    np_slab_init(&slab, SIZE);
+    for (int i = 0; i < 400000; i++) {
+        size_t index = np_random_below(&random, RECORDS);
+        bool fills = (i / 100000) % 2 == 0;
+        if (records[index] == NULL && fills) {
+            records[index] = np_slab_take(&slab);
+            assert_non_null(records[index]);
+            assert_int_equal((uintptr_t)records[index] % 16, 0);
+            memset(records[index], (int)(index % 251), SIZE);
+        } else if (records[index] != NULL && !fills) {
+            assert_int_equal(records[index][0], index % 251);
+            assert_memory_equal(records[index], records[index] + 1, SIZE - 1);
+            np_slab_give(records[index]);
+            records[index] = NULL;
+        }
+    }
+    for (size_t i = 0; i < RECORDS; i++) {
+        np_slab_give(records[i]);
+    }
+    assert_in_range(slab.empty_count, 0, 32);
+    np_slab_fini(&slab);
+}
+
 static void random_numbers_follow_the_published_sequence(void **state)
 {
     (void)state;
@@ -354,6 +385,7 @@ int main(void)
         cmocka_unit_test(buffer_refuses_a_size_that_overflows),
         cmocka_unit_test(arena_holds_to_its_budget_and_alignment),
         cmocka_unit_test(table_agrees_with_a_plain_array),
+        cmocka_unit_test(records_of_a_slab_do_not_overlap_and_its_pages_are_given_back),
         cmocka_unit_test(b15_keys_chosen_to_collide_spread_in_a_table_with_a_secret_seed),
         cmocka_unit_test(random_numbers_follow_the_published_sequence),
         cmocka_unit_test(well_formed_urls_are_taken_apart),
