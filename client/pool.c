@@ -173,26 +173,16 @@ static netpool_status start(struct netpool *pool, netpool_error *error)
     return status == NETPOOL_OK ? engine_start(pool->engine, error) : status;
 }
 
-static netpool_status open_pool(netpool **out, const char *url, const netpool_options *options, netpool_error *error)
+struct netpool *pool_new(void)
 {
-    if (out == NULL) {
-        return np_error_set(error, NETPOOL_INVALID, "out is NULL");
-    }
-    *out = NULL;
     struct netpool *pool = calloc(1, sizeof *pool);
     if (pool == NULL) {
-        return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
-    }
-    netpool_status status = settings_init(&pool->settings, url, options, error);
-    if (status != NETPOOL_OK) {
-        free(pool);
-        return status;
+        return NULL;
     }
     atomic_store(&pool->references, 1);
     fork_guard_init(&pool->guard);
     names_init(&pool->names);
     profile_init(&pool->profile, NULL);
-    pool->profile.threads = pool->settings.url.kind == NP_URL_THREADS ? pool->settings.slots : 0;
     label_sets_init(&pool->label_sets, &pool->names);
     callbacks_init(&pool->callbacks, pool);
     pthread_mutex_init(&pool->watch_mutex, NULL);
@@ -200,7 +190,24 @@ static netpool_status open_pool(netpool **out, const char *url, const netpool_op
     np_list_init(&pool->streams);
     np_list_init(&pool->info_requests);
     pool->last_worker = pool->last_host = "";
-    status = start(pool, error);
+    return pool;
+}
+
+static netpool_status open_pool(netpool **out, const char *url, const netpool_options *options, netpool_error *error)
+{
+    if (out == NULL) {
+        return np_error_set(error, NETPOOL_INVALID, "out is NULL");
+    }
+    *out = NULL;
+    struct netpool *pool = pool_new();
+    if (pool == NULL) {
+        return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
+    }
+    netpool_status status = settings_init(&pool->settings, url, options, error);
+    if (status == NETPOOL_OK) {
+        pool->profile.threads = pool->settings.url.kind == NP_URL_THREADS ? pool->settings.slots : 0;
+        status = start(pool, error);
+    }
     if (status != NETPOOL_OK) {
         pool_release(pool);
         return status;

@@ -47,6 +47,9 @@ struct netpool {
     const char *last_host;
 };
 
+/* With zero settings and without an engine; NULL: out of memory. */
+struct netpool *pool_new(void);
+
 /* NETPOOL_INVALID, NETPOOL_FORKED, NETPOOL_CLOSED. */
 netpool_status pool_check(const struct netpool *pool, netpool_error *error);
 

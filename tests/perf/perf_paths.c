@@ -5,6 +5,8 @@
  *
  *     core        the broker's core: submit, assign, result, acknowledge; 1,000 tasks queued, two workers
  *     dialogue    the client's: submit, result, acknowledge
+ *     stream      all of the client library around it: put, and next
+ *     submit      the same with a future a task: submit, wait, free
  *     channel     Submit messages through two channels over a wire in memory: encode, frame, check, decode
  *
  * Batches have 256 tasks of 16 bytes.
@@ -14,12 +16,16 @@
 #include <string.h>
 
 #include "client/dialogue.h"
+#include "client/netpool.h"
 #include "common/clock.h"
+#include "tests/perf/instant_pool.h"
 #include "tests/sim/throughput.h"
 #include "tests/support/memory_link.h"
 #include "transport/channel.h"
 
-enum { BATCH = 256, PAYLOAD = 16 };
+enum { BATCH = INSTANT_BATCH, PAYLOAD = 16 };
+
+static const char sixteen_bytes[PAYLOAD] = "sixteen bytes..";
 
 static void require(bool is_true, const char *what)
 {
@@ -34,64 +40,11 @@ static void run_core(size_t count)
     (void)throughput_measure(&(struct throughput_load){.queued = 1000, .workers = 2, .count = count});
 }
 
-/* What the dialogue has sent and is to be answered. */
-struct sent {
-    uint64_t seqs[BATCH];
-    size_t count;
-};
-
-static netpool_status keep_seqs(void *context, Np__Envelope *envelope, const void *body, size_t body_size,
-                                bool urgent)
+static void hear(struct dialogue *dialogue, struct instant_broker *broker)
 {
-    struct sent *sent = context;
-    (void)body;
-    (void)body_size;
-    (void)urgent;
-    if (envelope->kind_case == NP__ENVELOPE__KIND_SUBMIT) {
-        require(sent->count + envelope->submit->n_seqs <= BATCH, "more was submitted than there is");
-        memcpy(sent->seqs + sent->count, envelope->submit->seqs, envelope->submit->n_seqs * sizeof(uint64_t));
-        sent->count += envelope->submit->n_seqs;
-    }
-    return NETPOOL_OK;
-}
-
-static void give(struct dialogue *dialogue, Np__Envelope *envelope, size_t body_size)
-{
-    static const uint8_t body[BATCH * PAYLOAD];
-    struct np_message message = {.envelope = envelope, .body = body, .body_size = body_size};
-    require(dialogue_receive(dialogue, &message, 0, NULL) == NETPOOL_OK, "the dialogue refuses a message");
-}
-
-static void welcome(struct dialogue *dialogue)
-{
-    Np__Welcome welcome = NP__WELCOME__INIT;
-    uint8_t broker[NP_SESSION_SIZE] = {9};
-    welcome.version = 1;
-    welcome.broker = (ProtobufCBinaryData){sizeof broker, broker};
-    welcome.epoch = 1;
-    welcome.max_payload = 1 << 20;
-    welcome.credit_tasks = welcome.credit_bytes = UINT64_C(1) << 60;
-    Np__Envelope envelope = NP__ENVELOPE__INIT;
-    envelope.kind_case = NP__ENVELOPE__KIND_WELCOME;
-    envelope.welcome = &welcome;
-    give(dialogue, &envelope, 0);
-}
-
-static void answer(struct dialogue *dialogue, struct sent *sent)
-{
-    static uint32_t sizes[BATCH];
-    Np__Results results = NP__RESULTS__INIT;
-    for (size_t i = 0; i < sent->count; i++) {
-        sizes[i] = PAYLOAD;
-    }
-    results.seqs = sent->seqs;
-    results.sizes = sizes;
-    results.n_seqs = results.n_sizes = sent->count;
-    sent->count = 0;
-    Np__Envelope envelope = NP__ENVELOPE__INIT;
-    envelope.kind_case = NP__ENVELOPE__KIND_RESULTS;
-    envelope.results = &results;
-    give(dialogue, &envelope, results.n_seqs * PAYLOAD);
+    struct np_message message;
+    require(instant_answer(broker, &message) && dialogue_receive(dialogue, &message, 0, NULL) == NETPOOL_OK,
+            "the dialogue hears nothing");
 }
 
 static size_t finished_count;
@@ -105,29 +58,67 @@ static void count_finished(struct np_task *task, const struct np_outcome *outcom
 
 static void run_dialogue(size_t count)
 {
-    static const char input[PAYLOAD] = "sixteen bytes..";
     static const struct np_task_kind kind = {.function = "echo"};
     static struct np_task tasks[BATCH];
-    struct sent sent = {.count = 0};
-    struct dialogue_output output = {.context = &sent, .send = keep_seqs};
+    struct instant_broker broker = {.count = 0};
+    struct dialogue_output output = {.context = &broker, .send = instant_send};
     struct dialogue_config config = {
         .id = {1}, .name = "perf", .host = "here", .role = NP__ROLE__CLIENT, .max_payload = 1 << 20};
     struct dialogue *dialogue = NULL;
     require(dialogue_new(&dialogue, &config) == NETPOOL_OK, "no dialogue");
     dialogue_connect(dialogue, 0);
     require(dialogue_flush(dialogue, &output, SIZE_MAX, 0) == NETPOOL_OK, "hello");
-    welcome(dialogue);
+    hear(dialogue, &broker);
     while (finished_count < count) {
         for (size_t i = 0; i < BATCH; i++) {
             tasks[i] = (struct np_task){
-                .kind = &kind, .input = input, .input_size = sizeof input, .finished = count_finished};
+                .kind = &kind, .input = sixteen_bytes, .input_size = PAYLOAD, .finished = count_finished};
             dialogue_submit(dialogue, &tasks[i], 0);
         }
         require(dialogue_flush(dialogue, &output, SIZE_MAX, 0) == NETPOOL_OK, "flush");
-        answer(dialogue, &sent);
+        hear(dialogue, &broker);
     }
     require(dialogue_unfinished(dialogue) == 0, "something is left");
     dialogue_destroy(&dialogue);
+}
+
+static void run_stream(size_t count)
+{
+    netpool *pool = instant_pool_new();
+    netpool_stream *stream = NULL;
+    netpool_result result;
+    uint64_t taken = 0;
+    require(netpool_stream_open(pool, "echo", NULL, &stream) == NETPOOL_OK, "no stream");
+    while (taken < count) {
+        for (size_t i = 0; i < BATCH; i++) {
+            require(netpool_stream_put(stream, (netpool_bytes){sixteen_bytes, PAYLOAD}, 0) == NETPOOL_OK, "put");
+        }
+        for (size_t i = 0; i < BATCH; i++) {
+            uint64_t index;
+            require(netpool_stream_next(stream, 0, &index, &result) == NETPOOL_OK && index == taken++, "next");
+            require(result.status == NETPOOL_OK && result.size == PAYLOAD, "an item failed");
+        }
+    }
+    netpool_stream_close(&stream);
+    netpool_close(&pool);
+}
+
+static void run_submit(size_t count)
+{
+    static netpool_future *futures[BATCH];
+    netpool *pool = instant_pool_new();
+    netpool_result result;
+    for (size_t done = 0; done < count; done += BATCH) {
+        for (size_t i = 0; i < BATCH; i++) {
+            netpool_bytes input = {sixteen_bytes, PAYLOAD};
+            require(netpool_submit(pool, "echo", input, NULL, &futures[i]) == NETPOOL_OK, "submit");
+        }
+        for (size_t i = 0; i < BATCH; i++) {
+            require(netpool_wait(futures[i], 0, &result) == NETPOOL_OK && result.size == PAYLOAD, "wait");
+            netpool_future_free(&futures[i]);
+        }
+    }
+    netpool_close(&pool);
 }
 
 static size_t received_count;
@@ -207,7 +198,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(size_t count);
-    } paths[] = {{"core", run_core}, {"dialogue", run_dialogue}, {"channel", run_channel}};
+    } paths[] = {{"core", run_core}, {"dialogue", run_dialogue}, {"stream", run_stream}, {"submit", run_submit}, {"channel", run_channel}};
     size_t count = argc == 3 ? (size_t)strtoul(argv[2], NULL, 10) : 0;
     for (size_t i = 0; count > 0 && i < sizeof paths / sizeof paths[0]; i++) {
         if (strcmp(paths[i].name, argv[1]) == 0) {
@@ -215,6 +206,6 @@ int main(int argc, char **argv)
             return 0;
         }
     }
-    fprintf(stderr, "usage: perf_paths core|dialogue|channel COUNT\n");
+    fprintf(stderr, "usage: perf_paths core|dialogue|stream|submit|channel COUNT\n");
     return 2;
 }

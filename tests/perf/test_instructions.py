@@ -4,8 +4,9 @@
     test_instructions.py BUILD_DIRECTORY [--update]
 
 Each figure is the difference between a run with N and one with 2N tasks, over N: what starting and ending cost does
-not count. `core`, `dialogue`, `channel` and `supervisor` are the parts that every task passes, alone in one process, in
-batches of 256; `block` is an item in a map's block. `executor` is what an executor spends on a task when more wait. `round_trip.*` is what each process of a TLS pool spends on one task that is submitted and waited for alone, so
+not count. `core`, `dialogue`, `channel` and `supervisor` are the parts that every task passes, `stream` and `submit` all
+of the client library with its streams and futures, each alone in one process, in batches of 256; `block` is an item in a
+map's block. `executor` is what an executor spends on a task when more wait. `round_trip.*` is what each process of a TLS pool spends on one task that is submitted and waited for alone, so
 that what is batched does not depend on time; only whether an executor sleeps in between does. More than the margin above what is expected fails.
 
 The counts are those of one compiler, one kind of build and one architecture; elsewhere the test is skipped.
@@ -27,8 +28,8 @@ sys.path.insert(0, str(HERE.parent / "support"))
 import cluster as c
 
 EXPECTED = HERE / "expected.json"
-PATHS = {"core": "perf_paths", "dialogue": "perf_paths", "channel": "perf_paths", "supervisor": "perf_worker",
-         "block": "perf_worker"}  # and the program that has them
+PATHS = {"core": "perf_paths", "dialogue": "perf_paths", "stream": "perf_paths", "submit": "perf_paths", "channel": "perf_paths",
+         "supervisor": "perf_worker", "block": "perf_worker"}  # and the program that has them
 PATH_TASKS = 25600
 TOGETHER = 256
 ROUND_TRIPS = 1000
