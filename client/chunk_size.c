@@ -1,6 +1,6 @@
 #include "client/chunk_size.h"
 
-#define TARGET_NS 3e6 /* of work in a chunk */
+#define TARGET_NS 3e6  /* of work in a chunk */
 #define LEAST_NS 100e3 /* of work in a chunk, towards the end */
 #define AHEAD_NS 4e6   /* of work on its way to each executor */
 enum {

@@ -33,6 +33,7 @@ netpool_status dialogue_new(struct dialogue **out, const struct dialogue_config 
         dialogue->preparation = config->preparation;
     }
     dialogue->status_received = config->status_received;
+    dialogue->keep_name = config->keep_name;
     dialogue->context = config->context;
     dialogue->terms = (struct dialogue_terms){.max_payload = config->max_payload,
                                               .heartbeat_ns = NP_HEARTBEAT_MS * NP_NS_PER_MS,
@@ -52,7 +53,7 @@ void dialogue_destroy(struct dialogue **dialogue)
         return;
     }
     assert(self->unfinished == 0);
-    np_table_fini(&self->by_seq);
+    outstanding_fini(&self->by_seq);
     np_buffer_fini(&self->acknowledgements);
     np_buffer_fini(&self->cancels);
     np_buffer_fini(&self->unstarted_cancels);
@@ -81,8 +82,9 @@ void dialogue_submit(struct dialogue *dialogue, struct np_task *task, int64_t no
     task->state = NP_TASK_QUEUED;
     task->cancel_wanted = NP_CANCEL_NONE;
     task->was_submitted_before = false;
-    atomic_store(&task->progress_done, 0);
-    atomic_store(&task->progress_total, 0);
+    /* Whoever may look at it gets it from what hands over the task. */
+    atomic_store_explicit(&task->progress_done, 0, memory_order_relaxed);
+    atomic_store_explicit(&task->progress_total, 0, memory_order_relaxed);
     np_list_push_back(&dialogue->queue, &task->node);
     dialogue->unfinished++;
     dialogue_watch_expiry(dialogue, task);
@@ -92,7 +94,7 @@ void dialogue_finish(struct dialogue *dialogue, struct np_task *task, const stru
 {
     assert(task->state != NP_TASK_NEW);
     if (task->state == NP_TASK_SENT) {
-        void *found = np_table_take(&dialogue->by_seq, task->seq);
+        struct np_task *found = outstanding_take(&dialogue->by_seq, task->seq);
         assert(found == task);
         (void)found;
     }

@@ -40,6 +40,9 @@ struct dialogue_config {
     struct dialogue_preparation preparation;
     /* A Status has come; borrowed for the call. May be NULL. */
     void (*status_received)(void *context, const Np__Status *status);
+    /* A copy of a worker's or host's name that outlives the message; outcomes have it. NULL: they have the message's.
+     */
+    const char *(*keep_name)(void *context, const char *name);
     void *context;
 };
 

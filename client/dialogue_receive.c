@@ -17,7 +17,7 @@ static void take_back_unreceived(struct dialogue *dialogue, uint64_t received_se
         if (!broker_is_new && task->seq <= received_seq) {
             continue;
         }
-        np_table_take(&dialogue->by_seq, task->seq);
+        outstanding_take(&dialogue->by_seq, task->seq);
         np_list_remove(node);
         np_list_push_back(&again, node);
         task->state = NP_TASK_QUEUED;
@@ -120,29 +120,32 @@ static netpool_status status_of_wire(uint32_t number)
                                                                                : (netpool_status)number;
 }
 
-/* The i-th row; `offset` is where its bytes begin in the body. */
-static void finish_row(struct dialogue *dialogue, struct np_task *task, struct np_message *message, size_t i,
-                       size_t offset, int64_t now)
+static const char *keep_name(const struct dialogue *dialogue, const char *name)
 {
-    const Np__Results *results = message->envelope->results;
-    struct np_outcome outcome = {
-        .status = results->n_statuses > 0 ? status_of_wire(results->statuses[i]) : NETPOOL_OK,
-        .data = results->sizes[i] > 0 ? message->body + offset : (const uint8_t *)"",
-        .size = results->sizes[i],
-        .message = results->sizes[i] > 0 && results->n_seqs == 1 ? message : NULL,
-        .attempt = results->n_attempts > 0 ? results->attempts[i] : 1,
-        .pid = results->n_pids > 0 ? results->pids[i] : 0,
-        .worker = results->worker,
-        .host = results->host,
-        .queue_ns = results->n_queue_ns > 0 ? results->queue_ns[i] : 0,
-        .compute_ns = results->n_compute_ns > 0 ? results->compute_ns[i] : 0,
-        .now = now,
-    };
-    if (outcome.status != NETPOOL_OK) {
-        outcome.failure = find_failure(results, i);
+    return dialogue->keep_name != NULL ? dialogue->keep_name(dialogue->context, name) : name;
+}
+
+/* Changes in `outcome` what differs from row to row, for the i-th one, whose bytes begin there. */
+static void read_row(struct np_outcome *outcome, const Np__Results *results, size_t i, const uint8_t *bytes)
+{
+    outcome->size = results->sizes[i];
+    outcome->data = outcome->size > 0 ? bytes : (const uint8_t *)"";
+    if (results->n_statuses > 0) {
+        outcome->status = status_of_wire(results->statuses[i]);
+        outcome->failure = outcome->status != NETPOOL_OK ? find_failure(results, i) : NULL;
     }
-    dialogue->counters.results++;
-    dialogue_finish(dialogue, task, &outcome);
+    if (results->n_attempts > 0) {
+        outcome->attempt = results->attempts[i];
+    }
+    if (results->n_pids > 0) {
+        outcome->pid = results->pids[i];
+    }
+    if (results->n_queue_ns > 0) {
+        outcome->queue_ns = results->queue_ns[i];
+    }
+    if (results->n_compute_ns > 0) {
+        outcome->compute_ns = results->compute_ns[i];
+    }
 }
 
 static netpool_status receive_results(struct dialogue *dialogue, struct np_message *message, int64_t now,
@@ -153,15 +156,23 @@ static netpool_status receive_results(struct dialogue *dialogue, struct np_messa
         NETPOOL_OK) {
         return np_error_set(error, NETPOOL_NO_MEMORY, "no memory to acknowledge results");
     }
-    size_t offset = 0;
+    struct np_outcome outcome = {.status = NETPOOL_OK,
+                                 .message = results->n_seqs == 1 && results->sizes[0] > 0 ? message : NULL,
+                                 .attempt = 1,
+                                 .worker = keep_name(dialogue, results->worker),
+                                 .host = keep_name(dialogue, results->host),
+                                 .now = now};
+    const uint8_t *bytes = message->body;
     for (size_t i = 0; i < results->n_seqs; i++) {
-        struct np_task *task = np_table_find(&dialogue->by_seq, results->seqs[i]);
+        struct np_task *task = outstanding_find(&dialogue->by_seq, results->seqs[i]);
         if (task != NULL) {
-            finish_row(dialogue, task, message, i, offset, now);
+            read_row(&outcome, results, i, bytes);
+            dialogue->counters.results++;
+            dialogue_finish(dialogue, task, &outcome);
         } else {
             dialogue->counters.duplicates++; /* acknowledged all the same, so that the broker forgets it */
         }
-        offset += results->sizes[i];
+        bytes += results->sizes[i];
     }
     return NETPOOL_OK;
 }
@@ -188,7 +199,7 @@ static netpool_status receive_progress(struct dialogue *dialogue, struct np_mess
     (void)error;
     const Np__Progress *progress = message->envelope->progress;
     for (size_t i = 0; i < progress->n_seqs; i++) {
-        struct np_task *task = np_table_find(&dialogue->by_seq, progress->seqs[i]);
+        struct np_task *task = outstanding_find(&dialogue->by_seq, progress->seqs[i]);
         if (task == NULL) {
             continue; /* its result was faster */
         }

@@ -198,15 +198,16 @@ static void gather(struct dialogue *dialogue, struct batch *batch, int64_t now)
 /* Books the tasks of a batch that was sent. */
 static void book(struct dialogue *dialogue, size_t count, size_t bytes)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct np_list *node = np_list_pop_front(&dialogue->queue);
+    struct np_list *node = dialogue->queue.next;
+    for (size_t i = 0; i < count; i++, node = node->next) {
         struct np_task *task = NP_CONTAINER(node, struct np_task, node);
+        task->seq = dialogue->seqs[i];
         task->state = NP_TASK_SENT;
-        np_list_push_back(&dialogue->sent, node);
         if (task->cancel_wanted != NP_CANCEL_NONE && dialogue_ask_cancel(dialogue, task) != NETPOOL_OK) {
             task->cancel_wanted = NP_CANCEL_NONE; /* as in dialogue_cancel */
         }
     }
+    np_list_move_front(&dialogue->sent, &dialogue->queue, node);
     if (dialogue->seqs[count - 1] >= dialogue->next_seq) {
         dialogue->next_seq = dialogue->seqs[count - 1] + 1;
     }
@@ -216,23 +217,24 @@ static void book(struct dialogue *dialogue, size_t count, size_t bytes)
     dialogue->counters.batches++;
 }
 
+static void withdraw_seqs(struct dialogue *dialogue, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        outstanding_take(&dialogue->by_seq, dialogue->seqs[i]);
+    }
+}
+
 /* Enters the batch's tasks under their numbers; all or none. */
 static netpool_status enter_seqs(struct dialogue *dialogue, size_t count)
 {
     struct np_list *node = dialogue->queue.next;
     for (size_t i = 0; i < count; i++, node = node->next) {
         struct np_task *task = NP_CONTAINER(node, struct np_task, node);
-        netpool_status status = np_table_put(&dialogue->by_seq, dialogue->seqs[i], task);
+        netpool_status status = outstanding_put(&dialogue->by_seq, dialogue->seqs[i], task);
         if (status != NETPOOL_OK) {
-            while (i-- > 0) {
-                np_table_take(&dialogue->by_seq, dialogue->seqs[i]);
-            }
+            withdraw_seqs(dialogue, i);
             return status;
         }
-    }
-    node = dialogue->queue.next;
-    for (size_t i = 0; i < count; i++, node = node->next) {
-        NP_CONTAINER(node, struct np_task, node)->seq = dialogue->seqs[i];
     }
     return NETPOOL_OK;
 }
@@ -286,9 +288,7 @@ static netpool_status send_batch(struct dialogue *dialogue, const struct dialogu
     }
     status = output->send(output->context, &envelope, batch.body, batch.body_size, false);
     if (status != NETPOOL_OK) {
-        for (size_t i = 0; i < batch.count; i++) {
-            np_table_take(&dialogue->by_seq, dialogue->seqs[i]);
-        }
+        withdraw_seqs(dialogue, batch.count);
         return status;
     }
     book(dialogue, batch.count, batch.body_size);

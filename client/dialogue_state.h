@@ -3,8 +3,8 @@
 #define NP_DIALOGUE_STATE_H
 
 #include "client/dialogue.h"
+#include "client/outstanding.h"
 #include "common/buffer.h"
-#include "common/table.h"
 
 enum dialogue_state {
     DIALOGUE_DOWN,      /* no link */
@@ -22,6 +22,7 @@ struct dialogue {
     uint64_t max_payload; /* bytes; our own limit */
     struct dialogue_preparation preparation;
     void (*status_received)(void *context, const Np__Status *status);
+    const char *(*keep_name)(void *context, const char *name);
     void *context;
 
     enum dialogue_state state;
@@ -29,9 +30,9 @@ struct dialogue {
     int64_t greeting_deadline; /* ns, in DIALOGUE_GREETING */
     struct dialogue_terms terms;
 
-    struct np_list queue;   /* np_task.node, QUEUED; those with a seq stand first, in its order */
-    struct np_list sent;    /* np_task.node, SENT, in the order of seq */
-    struct np_table by_seq; /* SENT */
+    struct np_list queue;      /* np_task.node, QUEUED; those with a seq stand first, in its order */
+    struct np_list sent;       /* np_task.node, SENT, in the order of seq */
+    struct outstanding by_seq; /* SENT */
     size_t unfinished;
     uint64_t next_seq;
     int64_t next_expiry; /* ns; no task that waits here expires earlier */

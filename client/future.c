@@ -67,7 +67,7 @@ static void task_finished(struct np_task *task, const struct np_outcome *outcome
     struct netpool_future *future = NP_CONTAINER(task, struct netpool_future, task);
     struct netpool *pool = future->pool;
     pool_book(pool, NULL, task, outcome, 1);
-    reply_keep(&future->reply, pool, task, outcome);
+    reply_keep(&future->reply, task, outcome);
     give_room(pool, task->input_size);
     np_block_free(future->input);
     future->input = NULL;

@@ -91,32 +91,28 @@ void pool_release(struct netpool *pool)
     free(pool);
 }
 
-static const char *keep_name(struct netpool *pool, const char **last, const char *name)
+const char *pool_keep_name(void *context, const char *name)
 {
-    if (strcmp(*last, name) != 0) {
-        const char *kept = names_keep(&pool->names, name);
-        *last = kept != NULL ? kept : "";
+    struct netpool *pool = context;
+    for (size_t i = 0; i < sizeof pool->last_names / sizeof pool->last_names[0]; i++) {
+        if (pool->last_names[i] != NULL && strcmp(pool->last_names[i], name) == 0) {
+            return pool->last_names[i];
+        }
     }
-    return *last;
-}
-
-const char *pool_worker_name(struct netpool *pool, const char *name)
-{
-    return keep_name(pool, &pool->last_worker, name);
-}
-
-const char *pool_host_name(struct netpool *pool, const char *name)
-{
-    return keep_name(pool, &pool->last_host, name);
+    const char *kept = names_keep(&pool->names, name);
+    if (kept == NULL) {
+        return "";
+    }
+    pool->last_names[pool->last_name++ % (sizeof pool->last_names / sizeof pool->last_names[0])] = kept;
+    return kept;
 }
 
 void pool_book(struct netpool *pool, struct np_profile *part, const struct np_task *task,
                const struct np_outcome *outcome, uint64_t items)
 {
-    const char *worker = pool_worker_name(pool, outcome->worker);
-    profile_book(&pool->profile, task, outcome, items, worker);
+    profile_book(&pool->profile, task, outcome, items);
     if (part != NULL) {
-        profile_book(part, task, outcome, items, worker);
+        profile_book(part, task, outcome, items);
     }
 }
 
@@ -166,6 +162,7 @@ static netpool_status start(struct netpool *pool, netpool_error *error)
                                                      .input_size = pool->settings.initializer_input_size,
                                                      .max_tasks_per_executor = pool->settings.max_tasks_per_executor},
                                      .status_received = status_received,
+                                     .keep_name = pool_keep_name,
                                      .context = pool};
     np_random_system(config.id, sizeof config.id);
     pool->is_admin = config.role == NP__ROLE__ADMIN;
@@ -189,7 +186,6 @@ struct netpool *pool_new(void)
     pthread_mutex_init(&pool->streams_mutex, NULL);
     np_list_init(&pool->streams);
     np_list_init(&pool->info_requests);
-    pool->last_worker = pool->last_host = "";
     return pool;
 }
 

@@ -43,8 +43,8 @@ struct netpool {
 
     /* the leader's */
     struct np_list info_requests; /* that wait for a Status */
-    const char *last_worker;      /* kept names, most results have the same */
-    const char *last_host;
+    const char *last_names[4];    /* kept ones: most results come from few workers */
+    unsigned last_name;
 };
 
 /* With zero settings and without an engine; NULL: out of memory. */
@@ -65,9 +65,8 @@ NETPOOL_MUST_CHECK netpool_status pool_describe(struct netpool *pool, const char
 void pool_retain(struct netpool *pool);
 void pool_release(struct netpool *pool);
 
-/* The kept copies of a result's names, never NULL. On the leader. */
-const char *pool_worker_name(struct netpool *pool, const char *name);
-const char *pool_host_name(struct netpool *pool, const char *name);
+/* dialogue_config.keep_name; `context` is the pool. */
+const char *pool_keep_name(void *context, const char *name);
 
 /* A task of so many items has finished: booked in the pool's profile, and in the one of what it is a part of (may be
  * NULL). On the leader. */

@@ -32,6 +32,10 @@ static void add(_Atomic uint64_t *sum, uint64_t more)
 static void count_executor(struct np_profile *profile, const char *worker, uint32_t pid)
 {
     uint64_t key = ((uint64_t)(uintptr_t)worker << 20) ^ pid;
+    if (key == profile->last_seen) {
+        return;
+    }
+    profile->last_seen = key;
     if (profile->seen.count < EXECUTORS_MAX && np_table_find(&profile->seen, key) == NULL &&
         np_table_put(&profile->seen, key, profile) == NETPOOL_OK) {
         atomic_store_explicit(&profile->executors, (uint32_t)profile->seen.count, memory_order_relaxed);
@@ -56,7 +60,7 @@ static void book_times(struct np_profile *profile, const struct np_task *task, c
 }
 
 void profile_book(struct np_profile *profile, const struct np_task *task, const struct np_outcome *outcome,
-                  uint64_t items, const char *worker)
+                  uint64_t items)
 {
     add(&profile->items, items);
     add(&profile->failed, outcome->status != NETPOOL_OK);
@@ -64,7 +68,7 @@ void profile_book(struct np_profile *profile, const struct np_task *task, const 
     add(&profile->bytes_out, outcome->size);
     book_times(profile, task, outcome);
     if (outcome->status == NETPOOL_OK) {
-        count_executor(profile, worker, outcome->pid);
+        count_executor(profile, outcome->worker, outcome->pid);
     }
     if (task->submitted < atomic_load_explicit(&profile->first_submitted, memory_order_relaxed)) {
         atomic_store_explicit(&profile->first_submitted, task->submitted, memory_order_relaxed);

@@ -28,6 +28,7 @@ struct np_profile {
     _Atomic int64_t last_finished;
     _Atomic uint32_t executors;
     struct np_table seen;          /* executors, by name and pid; the leader's */
+    uint64_t last_seen;            /* its key of the last result's, 0: none yet */
     unsigned threads;              /* that share this process, in a `threads:N` pool; 0: executors are processes */
     const struct np_profile *pool; /* that it is a part of; NULL: it is a pool's */
     uint64_t pool_tasks_before;    /* of `pool`, at the beginning */
@@ -38,10 +39,10 @@ struct np_profile {
 void profile_init(struct np_profile *profile, const struct np_profile *pool);
 void profile_fini(struct np_profile *profile);
 
-/* A task of so many items has finished. `worker`: the kept name (pool_worker_name), told apart by its address. On the
- * leader; most callers want pool_book (pool.h). */
+/* A task of so many items has finished. Workers are told apart by the addresses of their kept names. On the leader;
+ * most callers want pool_book (pool.h). */
 void profile_book(struct np_profile *profile, const struct np_task *task, const struct np_outcome *outcome,
-                  uint64_t items, const char *worker);
+                  uint64_t items);
 
 /* This program spent so long in packing, unpacking and copying. Of a pool's profile; any thread. */
 void profile_book_serializing(struct np_profile *profile, int64_t ns);

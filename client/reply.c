@@ -18,8 +18,7 @@ void *reply_take_bytes(const struct np_outcome *outcome)
     return bytes;
 }
 
-void reply_keep(struct reply *reply, struct netpool *pool, const struct np_task *task,
-                const struct np_outcome *outcome)
+void reply_keep(struct reply *reply, const struct np_task *task, const struct np_outcome *outcome)
 {
     /* Each part is measured by the clock of the host where it happens: they may come out longer than the whole. */
     uint64_t known_ns = outcome->queue_ns + outcome->compute_ns;
@@ -29,8 +28,8 @@ void reply_keep(struct reply *reply, struct netpool *pool, const struct np_task 
                                      .data = reply->bytes,
                                      .attempt = outcome->attempt,
                                      .pid = outcome->pid,
-                                     .worker = pool_worker_name(pool, outcome->worker),
-                                     .host = pool_host_name(pool, outcome->host),
+                                     .worker = outcome->worker,
+                                     .host = outcome->host,
                                      .queue_ns = outcome->queue_ns,
                                      .compute_ns = outcome->compute_ns,
                                      .transfer_ns = total_ns - known_ns,

@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 #include "client/netpool.h"
-#include "client/pool.h"
 #include "client/task.h"
 
 #define REPLY_INLINE 32 /* bytes of a result that need no memory of their own */
@@ -21,8 +20,7 @@ struct reply {
 
 /* Keeps the outcome; takes a large body over instead of copying it. Without memory it becomes a NETPOOL_NO_MEMORY. On
  * the leader. */
-void reply_keep(struct reply *reply, struct netpool *pool, const struct np_task *task,
-                const struct np_outcome *outcome);
+void reply_keep(struct reply *reply, const struct np_task *task, const struct np_outcome *outcome);
 
 void reply_fini(struct reply *reply);
 

@@ -44,7 +44,7 @@ static void item_finished(struct np_task *task, const struct np_outcome *outcome
     if (atomic_load(&stream->is_closed)) {
         stream_free_item(item);
     } else {
-        reply_keep(&item->reply, stream->pool, task, outcome);
+        reply_keep(&item->reply, task, outcome);
         uint64_t index = item->index;
         item->next = atomic_load(&stream->done);
         while (!atomic_compare_exchange_weak(&stream->done, &item->next, item)) {

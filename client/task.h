@@ -37,8 +37,8 @@ struct np_outcome {
                                    (np_message_take_body) instead of copied */
     unsigned attempt;           /* 0: it never ran */
     uint32_t pid;               /* 0: unknown */
-    const char *worker;         /* "" unknown */
-    const char *host;           /* "" unknown */
+    const char *worker;         /* "" unknown; kept (dialogue_config.keep_name), so that equal ones are the same */
+    const char *host;           /* "" unknown; kept, too */
     uint64_t queue_ns;
     uint64_t compute_ns;
     int64_t now;                /* when it was received */

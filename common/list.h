@@ -80,4 +80,19 @@ static inline void np_list_splice_back(struct np_list *list, struct np_list *fro
     }
 }
 
+/* Moves what stands before `end` in `from` to the end of `list`. */
+static inline void np_list_move_front(struct np_list *list, struct np_list *from, struct np_list *end)
+{
+    struct np_list *first = from->next;
+    if (first != end) {
+        struct np_list *last = end->previous;
+        from->next = end;
+        end->previous = from;
+        first->previous = list->previous;
+        list->previous->next = first;
+        last->next = list;
+        list->previous = last;
+    }
+}
+
 #endif

@@ -120,6 +120,8 @@ netpool *instant_pool_new(void)
     struct instant_backend *instant = calloc(1, sizeof *instant);
     assert(pool != NULL && instant != NULL);
     instant->backend.operations = &operations;
+    config.keep_name = pool_keep_name;
+    config.context = pool;
     pool->settings.max_payload = config.max_payload;
     netpool_status status = engine_new(&pool->engine, &config, &instant->backend, &pool->profile, NULL);
     assert(status == NETPOOL_OK);

@@ -1,5 +1,5 @@
-/* A pool without threads and links: what its dialogue submits is answered in the same turn, with zeros, as many as the
- * input had bytes. What remains to be counted is the library's own share of a task. */
+/* A pool without threads and links: what its dialogue submits is answered in the same turn, with zeros, as many as
+ * the input had bytes. What remains to be counted is the library's own share of a task. */
 #ifndef INSTANT_POOL_H
 #define INSTANT_POOL_H
 

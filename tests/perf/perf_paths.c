@@ -198,7 +198,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(size_t count);
-    } paths[] = {{"core", run_core}, {"dialogue", run_dialogue}, {"stream", run_stream}, {"submit", run_submit}, {"channel", run_channel}};
+    } paths[] = {{"core", run_core},
+                 {"dialogue", run_dialogue},
+                 {"stream", run_stream},
+                 {"submit", run_submit},
+                 {"channel", run_channel}};
     size_t count = argc == 3 ? (size_t)strtoul(argv[2], NULL, 10) : 0;
     for (size_t i = 0; count > 0 && i < sizeof paths / sizeof paths[0]; i++) {
         if (strcmp(paths[i].name, argv[1]) == 0) {

@@ -28,8 +28,8 @@ sys.path.insert(0, str(HERE.parent / "support"))
 import cluster as c
 
 EXPECTED = HERE / "expected.json"
-PATHS = {"core": "perf_paths", "dialogue": "perf_paths", "stream": "perf_paths", "submit": "perf_paths", "channel": "perf_paths",
-         "supervisor": "perf_worker", "block": "perf_worker"}  # and the program that has them
+PATHS = {"core": "perf_paths", "dialogue": "perf_paths", "stream": "perf_paths", "submit": "perf_paths",
+         "channel": "perf_paths", "supervisor": "perf_worker", "block": "perf_worker"}  # and the program that has them
 PATH_TASKS = 25600
 TOGETHER = 256
 ROUND_TRIPS = 1000

@@ -2,9 +2,9 @@
  * memory. */
 #include <string.h>
 
+#include "client/outstanding.h"
 #include "common/buffer.h"
 #include "common/clock.h"
-#include "common/table.h"
 #include "tests/unit/dialogue_lab.h"
 
 static const struct np_task_kind square = {.function = "square"};
@@ -13,9 +13,9 @@ static const struct lab_welcome generous = {.credit_tasks = 1 << 20, .credit_byt
 /* The n-th call from now on that takes memory fails; 0: none does. Linked with --wrap (see client.cmake). */
 static unsigned long fail_at;
 
-netpool_status __real_np_table_put(struct np_table *table, uint64_t key, void *value);
+netpool_status __real_outstanding_put(struct outstanding *tasks, uint64_t number, struct np_task *task);
 netpool_status __real_np_buffer_append(struct np_buffer *buffer, const void *data, size_t size);
-netpool_status __wrap_np_table_put(struct np_table *table, uint64_t key, void *value);
+netpool_status __wrap_outstanding_put(struct outstanding *tasks, uint64_t number, struct np_task *task);
 netpool_status __wrap_np_buffer_append(struct np_buffer *buffer, const void *data, size_t size);
 
 static bool is_due(void)
@@ -23,9 +23,9 @@ static bool is_due(void)
     return fail_at > 0 && --fail_at == 0;
 }
 
-netpool_status __wrap_np_table_put(struct np_table *table, uint64_t key, void *value)
+netpool_status __wrap_outstanding_put(struct outstanding *tasks, uint64_t number, struct np_task *task)
 {
-    return is_due() ? NETPOOL_NO_MEMORY : __real_np_table_put(table, key, value);
+    return is_due() ? NETPOOL_NO_MEMORY : __real_outstanding_put(tasks, number, task);
 }
 
 netpool_status __wrap_np_buffer_append(struct np_buffer *buffer, const void *data, size_t size)

@@ -15,10 +15,11 @@ static void book(struct np_profile *profile, uint64_t items, uint64_t queue_ns, 
                                  .size = 4,
                                  .attempt = 1,
                                  .pid = pid,
+                                 .worker = name,
                                  .queue_ns = queue_ns,
                                  .compute_ns = compute_ns,
                                  .now = 1000 + (int64_t)total_ns};
-    profile_book(profile, &task, &outcome, items, name);
+    profile_book(profile, &task, &outcome, items);
 }
 
 static void sums_are_over_all_tasks(void **state)
@@ -66,9 +67,9 @@ static void task_that_never_ran_has_only_waited(void **state)
     struct np_profile profile;
     netpool_profile out;
     struct np_task task = {.submitted = 1000};
-    struct np_outcome outcome = {.status = NETPOOL_CANCELLED, .now = 5000};
+    struct np_outcome outcome = {.status = NETPOOL_CANCELLED, .worker = "", .now = 5000};
     profile_init(&profile, NULL);
-    profile_book(&profile, &task, &outcome, 1, "");
+    profile_book(&profile, &task, &outcome, 1);
     profile_read(&profile, 4, &out);
     assert_int_equal(out.failed, 1);
     assert_int_equal(out.queue_ns, 4000);
