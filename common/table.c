@@ -127,11 +127,9 @@ static void remove_run(struct np_table *table, struct np_table_run *run)
 
 static bool is_empty(const struct np_table_run *run)
 {
-    uintptr_t any = 0;
-    for (size_t i = 0; i < NP_TABLE_RUN; i++) {
-        any |= (uintptr_t)run->values[i];
-    }
-    return any == 0;
+    void *const *values = run->values;
+    return values[0] == NULL && values[1] == NULL && values[2] == NULL && values[3] == NULL && values[4] == NULL &&
+           values[5] == NULL && values[6] == NULL;
 }
 
 void *np_table_take(struct np_table *table, uint64_t key)

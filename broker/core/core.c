@@ -94,9 +94,10 @@ netpool_status core_new(struct core **out, const struct core_config *config, con
     functions_init(&core->functions, config->hash_seed);
     core->sessions.seed = config->hash_seed;
     core->worker_ids.seed = config->hash_seed;
-    struct np_list *lists[] = {&core->new_peers, &core->touched, &core->closing, &core->all_sessions,
-                               &core->detached,  &core->paused,  &core->fleets,  &core->workers,
-                               &core->changed,   &core->hungry,  &core->surplus, &core->progress};
+    struct np_list *lists[] = {&core->new_peers, &core->touched, &core->closing,   &core->all_sessions,
+                               &core->detached,  &core->paused,  &core->to_review, &core->fleets,
+                               &core->workers,   &core->changed, &core->hungry,    &core->surplus,
+                               &core->progress};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         np_list_init(lists[i]);
     }
@@ -282,6 +283,7 @@ void core_flush(struct core *core, int64_t now)
     do {
         settle_closing(core, now);
         send_closing(core);
+        sessions_review(core);
         review_memory(core);
         schedule_run(core, now);
         send_touched(core, now);

@@ -162,12 +162,8 @@ struct kind *kind_find(struct core *core, struct session *session, const Np__Sub
     return kind;
 }
 
-void kind_release(struct core *core, struct kind *kind)
+void kind_free(struct core *core, struct kind *kind)
 {
-    assert(kind->references > 0);
-    if (--kind->references > 0) {
-        return;
-    }
     if (!np_list_is_empty(&kind->node)) {
         uncount(core, kind);
     }

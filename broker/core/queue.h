@@ -5,6 +5,7 @@
 #ifndef CORE_QUEUE_H
 #define CORE_QUEUE_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -56,7 +57,15 @@ struct kind {
  * pushes out of there and still has tasks counts as memory that the session holds: else a client could fill the
  * broker with kinds that each have one empty task. */
 struct kind *kind_find(struct core *core, struct session *session, const Np__Submit *submit);
-void kind_release(struct core *core, struct kind *kind);
+void kind_free(struct core *core, struct kind *kind);
+
+static inline void kind_release(struct core *core, struct kind *kind)
+{
+    assert(kind->references > 0);
+    if (--kind->references == 0) {
+        kind_free(core, kind);
+    }
+}
 
 /* Frees the queue with the last reference. */
 void queue_release(struct functions *functions, struct queue *queue);

@@ -46,6 +46,7 @@ struct session *session_new(struct core *core, const uint8_t *id)
     np_list_push_back(&core->all_sessions, &session->node);
     np_list_init(&session->detached_node);
     np_list_init(&session->paused_node);
+    np_list_init(&session->review_node);
     np_list_init(&session->queues);
     np_list_init(&session->express_queues);
     np_list_init(&session->forgotten_kinds);
@@ -113,6 +114,7 @@ void session_destroy(struct core *core, struct session *session)
     np_list_remove(&session->node);
     np_list_remove(&session->detached_node);
     np_list_remove(&session->paused_node);
+    np_list_remove(&session->review_node);
     np_table_fini(&session->queue_table);
     np_table_fini(&session->lanes);
     np_table_fini(&session->tasks);
@@ -184,16 +186,6 @@ void session_lease_ended(struct core *core, struct session *session)
     }
 }
 
-void session_add_bytes(struct core *core, struct session *session, int64_t delta, bool is_result)
-{
-    uint64_t *sum = is_result ? &session->result_bytes : &session->payload_bytes;
-    *sum += (uint64_t)delta;
-    core->stats.memory_bytes += (uint64_t)delta;
-    if (is_result && delta != 0) {
-        session_review_pause(core, session);
-    }
-}
-
 void session_add_kind_bytes(struct core *core, struct session *session, int64_t delta)
 {
     session->kind_bytes += (uint64_t)delta;
@@ -204,7 +196,7 @@ void session_add_record_bytes(struct core *core, struct session *session, int64_
 {
     session->record_bytes += (uint64_t)delta;
     core->stats.memory_bytes += (uint64_t)delta;
-    session_review_pause(core, session);
+    session_review_later(core, session);
 }
 
 void session_wake(struct core *core, struct session *session)
@@ -242,6 +234,13 @@ void session_review_pause(struct core *core, struct session *session)
         np_list_remove(&session->paused_node);
     }
     session->is_paused = is_paused;
+}
+
+void sessions_review(struct core *core)
+{
+    for (struct np_list *node; (node = np_list_pop_front(&core->to_review)) != NULL;) {
+        session_review_pause(core, NP_CONTAINER(node, struct session, review_node));
+    }
 }
 
 /* How much may be granted and unused: what the client's window and the pool have left, but always the floor. */

@@ -73,6 +73,7 @@ struct session {
     uint64_t forgotten_count;
     bool is_paused;             /* dispatches nothing: too many result bytes wait for acknowledgement */
     struct np_list paused_node; /* in core.paused */
+    struct np_list review_node; /* in core.to_review while that is to be decided anew */
     uint64_t service;           /* nanoseconds of work given to it, or the share it forwent: least goes first */
 
     struct preparation *preparation; /* NULL: none */
@@ -125,8 +126,6 @@ void session_end(struct core *core, struct session *session);
 /* A lease has ended. Destroys an ending session that has no tasks left. */
 void session_lease_ended(struct core *core, struct session *session);
 
-/* Sums of payloads or results held. */
-void session_add_bytes(struct core *core, struct session *session, int64_t delta, bool is_result);
 /* The same of what is kept of its tasks' kinds and lanes. */
 void session_add_kind_bytes(struct core *core, struct session *session, int64_t delta);
 /* The same of failure records. */
@@ -140,6 +139,8 @@ void session_charge(struct core *core, struct session *session, uint64_t service
 
 /* Decides anew whether it may dispatch. */
 void session_review_pause(struct core *core, struct session *session);
+/* Does so for all whose results have become more or less. */
+void sessions_review(struct core *core);
 
 /* Raises the credit where the window and the broker's bounds allow it and it is worth a message. */
 void session_grant(struct core *core, struct session *session);

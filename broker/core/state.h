@@ -40,7 +40,8 @@ struct core {
     struct np_list all_sessions;
     struct np_list detached;
     struct np_list paused;
-    struct np_list progress; /* of clients that are to hear of it */
+    struct np_list to_review; /* sessions */
+    struct np_list progress;  /* of clients that are to hear of it */
     struct task_memory task_memory;
     uint64_t held;           /* tasks */
     uint64_t promised_tasks; /* granted and not submitted, over all sessions */
@@ -66,6 +67,25 @@ struct core {
 void core_touch(struct core *core, struct peer *peer);
 /* The same, if it is connected. */
 void core_touch_session(struct core *core, struct session *session);
+
+/* Whether it may dispatch is decided anew before the scheduler runs. */
+static inline void session_review_later(struct core *core, struct session *session)
+{
+    if (np_list_is_empty(&session->review_node)) {
+        np_list_push_back(&core->to_review, &session->review_node);
+    }
+}
+
+/* Sums of payloads or results held. */
+static inline void session_add_bytes(struct core *core, struct session *session, int64_t delta, bool is_result)
+{
+    uint64_t *sum = is_result ? &session->result_bytes : &session->payload_bytes;
+    *sum += (uint64_t)delta;
+    core->stats.memory_bytes += (uint64_t)delta;
+    if (is_result) {
+        session_review_later(core, session);
+    }
+}
 
 void core_log(struct core *core, enum np_log_level level, const char *format, ...) NETPOOL_PRINTF(3, 4);
 

@@ -10,6 +10,7 @@
 #include "common/block.h"
 
 #define RETRY_DELAY_MAX_MS 60000
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 static bool leads_to(enum task_rule rule, enum task_state next)
 {
@@ -81,7 +82,8 @@ static void leave_lane(struct core *core, struct task *task)
     }
 }
 
-static void enter(struct core *core, struct task *task, enum task_state state, struct worker *worker)
+/* Inlined with constant states, each transition is no more than what it changes. */
+ALWAYS_INLINE void enter(struct core *core, struct task *task, enum task_state state, struct worker *worker)
 {
     struct session *session = task->session;
     task->state = (uint8_t)state;
@@ -128,10 +130,10 @@ static void enter(struct core *core, struct task *task, enum task_state state, s
     }
 }
 
-static void leave(struct core *core, struct task *task, enum task_state next)
+ALWAYS_INLINE void leave(struct core *core, struct task *task, enum task_state state, enum task_state next)
 {
     struct session *session = task->session;
-    switch ((enum task_state)task->state) {
+    switch (state) {
     case TASK_RECOVERING:
         np_list_remove(&task->node);
         session->queued--;
@@ -178,14 +180,30 @@ static void leave(struct core *core, struct task *task, enum task_state next)
 void task_begin(struct core *core, struct task *task, enum task_state state, struct worker *worker)
 {
     assert(state == TASK_RECOVERING || state == TASK_QUEUED || state == TASK_LEASED);
-    enter(core, task, state, worker);
+    if (state == TASK_QUEUED) {
+        enter(core, task, TASK_QUEUED, NULL);
+    } else {
+        enter(core, task, state, worker);
+    }
 }
 
 void task_move(struct core *core, struct task *task, enum task_event event, enum task_state next,
                struct worker *worker)
 {
-    assert(leads_to(task_rule((enum task_state)task->state, event), next));
-    leave(core, task, next);
+    enum task_state state = (enum task_state)task->state;
+    /* The two that every task makes, as the table has them. */
+    if (state == TASK_QUEUED && event == TASK_ASSIGN && next == TASK_LEASED) {
+        leave(core, task, TASK_QUEUED, TASK_LEASED);
+        enter(core, task, TASK_LEASED, worker);
+        return;
+    }
+    if (state == TASK_LEASED && event == TASK_RESULT && next == TASK_FINISHED) {
+        leave(core, task, TASK_LEASED, TASK_FINISHED);
+        enter(core, task, TASK_FINISHED, NULL);
+        return;
+    }
+    assert(leads_to(task_rule(state, event), next));
+    leave(core, task, state, next);
     if (next == TASK_FINISHED && event != TASK_RESULT) {
         task->origin = NULL;
     }
@@ -334,7 +352,11 @@ void task_destroy(struct core *core, struct task *task)
         record_drop(core, task);
     }
     task_drop_data(core, task);
-    leave(core, task, TASK_FINISHED);
+    if (task->state == TASK_FINISHED) {
+        leave(core, task, TASK_FINISHED, TASK_FINISHED);
+    } else {
+        leave(core, task, (enum task_state)task->state, TASK_FINISHED);
+    }
     if (lane_of(task) != NULL) {
         leave_lane(core, task);
     }
