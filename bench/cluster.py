@@ -1,5 +1,6 @@
 """Processes of the benchmark: programs run to their end, and brokers with workers; all end with the runner."""
 
+import contextlib
 import os
 import re
 import select
@@ -10,8 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 READY_TIMEOUT_S = 20
 STOP_TIMEOUT_S = 5
+CLEAN_UP_S = 3
 WORKERS = 2
 
 
@@ -24,26 +27,49 @@ def last_line(text):
     return lines[-1] if lines else "no message"
 
 
-def end_group(process):
-    """Ends a process that leads its own group, and everything it started."""
+@contextlib.contextmanager
+def undisturbed():
+    """No signal ends what stands in it halfway. Nothing may be started there: it would inherit that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_group(process):
+    """Ends a process that leads its own group, and everything it started. One that still runs may clean up first."""
+    try:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            wait_quietly(process, CLEAN_UP_S)
+            time.sleep(CLEAN_UP_S / 10)  # its children hear of its end
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
     process.wait()
 
 
-def run_program(command, environment, timeout_s):
-    """(stdout, monotonic ns at the start) of a program that has to exit with 0 in time."""
-    started_ns = time.monotonic_ns()
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+def wait_quietly(process, timeout_s):
     try:
-        output, errors = process.communicate(timeout=timeout_s)
+        process.wait(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        raise BenchError(f"did not end within {timeout_s:.0f} s") from None
-    finally:
-        end_group(process)
+        pass
+
+
+def run_program(command, environment, timeout_s):
+    """(stdout, monotonic ns at the start) of a program that has to exit with 0 in time. What it leaves in its directory
+    for temporary files goes with it."""
+    with tempfile.TemporaryDirectory(prefix="netpool-bench-", ignore_cleanup_errors=True) as directory:
+        started_ns = time.monotonic_ns()
+        process = subprocess.Popen(command, env={**environment, "TMPDIR": directory}, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        try:
+            output, errors = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"did not end within {timeout_s:.0f} s") from None
+        finally:
+            end_group(process)
     if process.returncode != 0:
         raise BenchError(f"exit status {process.returncode}: {last_line(errors)}")
     return output, started_ns
@@ -52,10 +78,11 @@ def run_program(command, environment, timeout_s):
 class Cluster:
     """A broker on this host, over TLS on loopback or over ipc, and its workers."""
 
-    def __init__(self, build, kind, worker_count=WORKERS):
+    def __init__(self, build, kind, worker_count=WORKERS, broker_options=()):
         self.build = build
         self.kind = kind
         self.worker_count = worker_count
+        self.broker_options = list(broker_options)
         self.directory = Path(tempfile.mkdtemp(prefix="netpool-bench-"))
         self.processes = []
         self.url = None
@@ -78,18 +105,26 @@ class Cluster:
 
     def stop(self):
         """Workers first, so that they say goodbye to a broker that is there."""
-        for process in reversed(self.processes):
-            process.terminate()
-            try:
-                process.wait(timeout=STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                pass
-            end_group(process)
-        self.processes = []
-        shutil.rmtree(self.directory, ignore_errors=True)
+        with undisturbed():
+            for process in reversed(self.processes):
+                process.terminate()
+                wait_quietly(process, STOP_TIMEOUT_S)
+                end_group(process)
+            self.processes = []
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def simulate_workers(self, count):
+        """So many more workers, all in one process, over TLS."""
+        command = [self.build / "bench/bench_workers", self.url.rpartition(":")[2], str(count)]
+        self._start_daemon("simulated", command, self._credentials("worker", "simulated"), READY_TIMEOUT_S + count / 10)
+
+    def roles(self):
+        """{role: pids} of what runs beside a program: its processes, and executors as children of supervisors."""
+        workers = [process.pid for process in self.processes if process is not self.broker]
+        return {"broker": [self.broker.pid], "supervisor": workers}
 
     def _start(self):
-        broker = [self.build / "bin/netpool-broker", "--log-level", "warning"]
+        broker = [self.build / "bin/netpool-broker", "--log-level", "warning", *self.broker_options]
         if self.kind == "ipc":
             broker += ["--ipc", str(self.directory / "run/broker")]
             credentials = {}
@@ -118,7 +153,7 @@ class Cluster:
         pki = self.directory / "pki"
         commands = [[netpool, "ca", "init", pki]]
         names = [("broker", "main"), ("client", "bench")]
-        names += [("worker", f"worker{number}") for number in range(1, self.worker_count + 1)]
+        names += [("worker", f"worker{number}") for number in range(1, self.worker_count + 1)] + [("worker", "simulated")]
         for role, name in names:
             host = ["--host", "127.0.0.1"] if role == "broker" else []
             commands.append([netpool, "ca", "issue", pki, "--role", role, "--name", name, *host])
@@ -130,7 +165,7 @@ class Cluster:
         return {"NETPOOL_CA": str(pki / "ca.pem"), "NETPOOL_CERT": str(pki / f"{role}-{name}.pem"),
                 "NETPOOL_KEY": str(pki / f"{role}-{name}.key")}
 
-    def _start_daemon(self, name, command, credentials):
+    def _start_daemon(self, name, command, credentials, timeout_s=READY_TIMEOUT_S):
         """Starts it and waits for the line it writes to its --ready-fd."""
         log = self.directory / f"{name}.log"
         ready, ready_write = os.pipe()
@@ -141,7 +176,7 @@ class Cluster:
         self.processes.append(process)
         os.close(ready_write)
         try:
-            line = read_line(ready)
+            line = read_line(ready, timeout_s)
         finally:
             os.close(ready)
         if line is None:
@@ -149,10 +184,10 @@ class Cluster:
         return line, process
 
 
-def read_line(descriptor):
+def read_line(descriptor, timeout_s):
     """The line that a daemon writes; None when it ends or takes too long."""
     text = b""
-    end = time.monotonic() + READY_TIMEOUT_S
+    end = time.monotonic() + timeout_s
     while not text.endswith(b"\n"):
         if not select.select([descriptor], [], [], max(0, end - time.monotonic()))[0]:
             return None

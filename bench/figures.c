@@ -48,17 +48,35 @@ static int compare_ns(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
+struct figures_quantiles figures_times_quantiles(struct figures_times *times)
+{
+    qsort(times->ns, times->count, sizeof *times->ns, compare_ns);
+    return (struct figures_quantiles){.p50_us = (double)times->ns[times->count / 2] / 1e3,
+                                      .p99_us = (double)times->ns[times->count * 99 / 100] / 1e3};
+}
+
 void figures_print_times(const char *case_name, const char *measure, struct figures_times *times)
 {
     if (times->count == 0) {
         figures_die("%s: %s: not one was finished", case_name, measure);
     }
-    qsort(times->ns, times->count, sizeof *times->ns, compare_ns);
-    double p50_us = (double)times->ns[times->count / 2] / 1e3;
-    double p99_us = (double)times->ns[times->count * 99 / 100] / 1e3;
+    struct figures_quantiles us = figures_times_quantiles(times);
     printf("{\"case\":\"%s\",\"measure\":\"%s\",\"unit\":\"us\",\"value\":%.3f,\"p50\":%.3f,\"p99\":%.3f}\n",
-           case_name, measure, p50_us, p50_us, p99_us);
+           case_name, measure, us.p50_us, us.p50_us, us.p99_us);
     fflush(stdout);
+}
+
+void figures_tell(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    putchar('\n');
+    fflush(stdout);
+    for (int c = getchar(); c != '\n' && c != EOF;) {
+        c = getchar();
+    }
 }
 
 double figures_positive(const char *text, const char *what)

@@ -27,6 +27,16 @@ void figures_times_init(struct figures_times *times, size_t capacity);
 void figures_times_fini(struct figures_times *times);
 void figures_times_add(struct figures_times *times, uint64_t ns); /* beyond the capacity it is dropped */
 
+struct figures_quantiles {
+    double p50_us;
+    double p99_us;
+};
+
+struct figures_quantiles figures_times_quantiles(struct figures_times *times); /* sorts them */
+
+/* Prints a line and waits for one on stdin, or for its end: whoever runs the program may look at it in between. */
+void figures_tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 void figures_print(const char *case_name, const char *measure, const char *unit, double value);
 void figures_print_times(const char *case_name, const char *measure, struct figures_times *times);
 

@@ -1,7 +1,6 @@
 """The result of a run as text and as Markdown."""
 
-BEGIN = "<!-- bench: begin (written by ./dev bench --markdown) -->"
-END = "<!-- bench: end -->"
+import re
 
 
 def number(value):
@@ -75,7 +74,7 @@ def machine_text(result):
 
 
 def run_text(result):
-    return (f"{result['date']}, {result['rounds']} rounds of {result['seconds']:g} s a figure, "
+    return (f"{result['date']}, {result['rounds']} round{'s' if result['rounds'] > 1 else ''} of {result['seconds']:g} s a figure, "
             f"{result['took_s']:.0f} s in all")
 
 
@@ -117,11 +116,10 @@ def as_markdown(result):
     return "\n".join(parts)
 
 
-def write_markdown(result, path):
-    """Replaces what stands between the marks."""
-    text = path.read_text()
-    before, found_begin, rest = text.partition(BEGIN)
-    _, found_end, after = rest.partition(END)
-    if not found_begin or not found_end:
-        raise SystemExit(f"{path.name}: the lines '{BEGIN}' and '{END}' are missing")
-    path.write_text(f"{before}{BEGIN}\n\n{as_markdown(result)}\n{END}{after}")
+def write_between_marks(name, text, path):
+    """Replaces what stands between <!-- NAME: begin ... --> and <!-- NAME: end -->."""
+    page = path.read_text()
+    marks = re.compile(rf"(<!-- {name}: begin [^\n]*-->\n).*?(<!-- {name}: end -->)", re.DOTALL)
+    if len(marks.findall(page)) != 1:
+        raise SystemExit(f"{path.name}: the lines '<!-- {name}: begin ... -->' and '<!-- {name}: end -->' are missing")
+    path.write_text(marks.sub(lambda match: f"{match[1]}\n{text.strip()}\n\n{match[2]}", page))

@@ -21,8 +21,9 @@ sys.dont_write_bytecode = True  # the source tree stays as it is
 
 import plot
 import report
+import scaling
 import sizes
-from cluster import BenchError, Cluster, run_program
+from cluster import ENDING_SIGNALS, BenchError, Cluster, run_program
 from measures import DEBIAN_PYTHON, GOALS, MEASURES, NETPOOL
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,6 +59,8 @@ def parse_arguments():
                         help="also write the table into docs/performance.md and the picture docs/performance.svg")
     parser.add_argument("--sizes", action="store_true",
                         help="instead: cost against the length of queues, the number of workers and the size of payloads")
+    parser.add_argument("--scaling", action="store_true",
+                        help="instead: what docs/scaling.md needs to know of one broker")
     parser.add_argument("--from", dest="source", metavar="FILE", help="measure nothing, take an earlier run's JSON")
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="build directory (build)")
     arguments = parser.parse_args()
@@ -69,7 +72,18 @@ def parse_arguments():
     for case in arguments.cases:
         if case not in names:
             parser.error(f"no case '{case}'; there are: {'; '.join(sorted(names))}")
+    if arguments.markdown and (arguments.cases or arguments.quick) and not (arguments.sizes or arguments.scaling):
+        parser.error("--markdown: only with all cases, the tables of the others would be lost")
     return arguments
+
+
+def require_all_cases(result):
+    """The page shows one run: what is not in this one would be lost from it."""
+    there = {(measure["name"], row["name"]) for measure in result["measures"] for row in measure["contenders"]}
+    lost = [f"{measure.name} of {contender.name}" for measure, contender in select_contenders([])
+            if (measure.name, contender.name) not in there]
+    if lost:
+        raise SystemExit(f"--markdown: nothing was written, {len(lost)} cases are not in this result: {lost[0]}, ...")
 
 
 def describe_machine():
@@ -260,13 +274,18 @@ def meets(goal, value):
     return value >= goal.factor if goal.comparison == ">=" else value <= goal.factor
 
 
+def stamp(result, started):
+    """What every result begins with."""
+    return {"date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": describe_machine(),
+            "took_s": round(time.monotonic() - started, 1), **result}
+
+
 def collect(runner, pairs, rounds, started):
     selected = {(measure.name, contender.name) for measure, contender in pairs}
     goals = [judge_goal(runner, goal) for goal in GOALS if (goal.measure, goal.subject) in selected and
              (goal.reference is None or (goal.measure, goal.reference) in selected)]
-    return {"date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": describe_machine(), "rounds": rounds,
-            "seconds": runner.seconds, "took_s": round(time.monotonic() - started, 1),
-            "measures": collect_measures(runner, pairs), "goals": goals}
+    return stamp({"rounds": rounds, "seconds": runner.seconds, "measures": collect_measures(runner, pairs),
+                  "goals": goals}, started)
 
 
 def measure_all(arguments):
@@ -297,30 +316,36 @@ def measure_all(arguments):
 
 
 def end_by_signal(number, _):
+    """The first one ends the run; from then on nothing disturbs the cleaning up."""
+    for each in ENDING_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 
-def run_sizes(arguments):
+def run_other(arguments, part):
+    """Cost against size, or what scaling.md needs: `part` is the module that measures, writes and draws it."""
+    started = time.monotonic()
     if arguments.source:
-        result = sizes.from_json(Path(arguments.source).read_text())
+        result = json.loads(Path(arguments.source).read_text())
     else:
-        result = sizes.measure(arguments.build.resolve(), arguments.seconds or (QUICK_SECONDS if arguments.quick else SECONDS),
-                               arguments.rounds or (1 if arguments.quick else sizes.ROUNDS))
+        seconds = arguments.seconds or (QUICK_SECONDS if arguments.quick else SECONDS)
+        rounds = arguments.rounds or (1 if arguments.quick else part.ROUNDS)
+        result = stamp(part.measure(arguments.build.resolve(), seconds, rounds, summarize), started)
     if arguments.json:
         json.dump(result, sys.stdout, indent=1)
         print()
-    print(sizes.as_text(result), file=sys.stderr if arguments.json else sys.stdout)
+    print(part.as_text(result), file=sys.stderr if arguments.json else sys.stdout)
     if arguments.markdown:
-        (ROOT / "docs/sizes.svg").write_text(sizes.as_svg(result))
+        part.write_pages(result, ROOT / "docs")
     return 0
 
 
 def main():
     arguments = parse_arguments()
-    signal.signal(signal.SIGTERM, end_by_signal)
-    signal.signal(signal.SIGHUP, end_by_signal)
-    if arguments.sizes:
-        return run_sizes(arguments)
+    for number in ENDING_SIGNALS:
+        signal.signal(number, end_by_signal)
+    if arguments.sizes or arguments.scaling:
+        return run_other(arguments, sizes if arguments.sizes else scaling)
     if arguments.source:
         result = json.loads(Path(arguments.source).read_text())
     else:
@@ -330,7 +355,8 @@ def main():
         print()
     print(report.as_text(result), file=sys.stderr if arguments.json else sys.stdout)
     if arguments.markdown:
-        report.write_markdown(result, ROOT / "docs/performance.md")
+        require_all_cases(result)
+        report.write_between_marks("bench", report.as_markdown(result), ROOT / "docs/performance.md")
         (ROOT / "docs/performance.svg").write_text(plot.as_svg(result))
     failed = [row for measure in result["measures"] for row in measure["contenders"] if "failed" in row]
     return 1 if failed else 0
@@ -339,7 +365,5 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:
         os._exit(1)  # whoever read the table left; Python would complain about it at exit

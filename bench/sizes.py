@@ -1,82 +1,239 @@
 """Cost against size (./dev bench --sizes): queues of 1 to 1,000,000 tasks, 1 to 1,000 workers, payloads of 16 B to 64 MiB.
 
-Each point is measured once a round, in turn, and counts with its median. Queues and payloads go through a whole pool over
-TLS; workers are simulated, in one process with the broker's core, because a thousand real ones need a thousand hosts'
-processors. The figures are drawn into docs/sizes.svg.
+Every point is measured once a round, in turn, every second round backwards, and counts with its median. Queues and payloads
+go through a whole pool. Workers are simulated: a process that holds all their connections stands in for them, because a
+thousand real ones need a thousand hosts' processors. The core's own time and memory are taken without links.
+
+What grows with a size is judged by the program itself, see VERDICT.
 """
 
 import json
 import math
 import os
-import statistics
 import sys
+from dataclasses import dataclass
 
 import plot
+import report
+import watch
 from cluster import BenchError, Cluster, run_program
 
 ROUNDS = 3
-TIMEOUT_S = 120
+TIMEOUT_S = 180
 CORE_TASKS = 1000000
-QUEUES = (1, 10, 100, 1000, 10000, 100000, 1000000)
-WORKERS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-WORKERS_QUEUED = 100000
-PAYLOADS = tuple(16 * 4 ** power for power in range(12))  # 16 B to 64 MiB
+WORKERS_QUEUED = 100000  # in the core's queue
+WORKERS_WINDOW = 16384  # under way while the rate is taken
+KIB = 1024
+MIB = 1048576
 
 PANEL_HEIGHT = 210
 AXIS_HEIGHT = 34
 AXIS_WIDTH = 62
-LINE_COLORS = (plot.COLORS["netpool"], plot.COLORS["peer"], plot.COLORS["floor"])
+LINE_COLORS = (plot.COLORS["netpool"], plot.COLORS["peer"], plot.COLORS["floor"], "#5a9e6f")
+
+EXPONENT_SLACK = 0.1  # of an exponent: 26 % over a tenfold
+STEP_SLACK = 1.5  # from one size to the next, beyond what linear growth explains
+VERDICT = f"""An amount that belongs to the whole (a latency, the time or memory of a payload) may grow like the size, one that
+belongs to a single task, worker or byte may not grow at all. "exponent": of size in the cost, by least squares over all
+medians; "worst step": from one size to the next, beyond what linear growth explains. Not worse than linear: the exponent is
+at most {EXPONENT_SLACK} above what is allowed and no step more than {STEP_SLACK} x. "rises": the most that the cost of one
+(task, worker, byte; a latency as it is) grows from a smaller to a larger size; 1 is flat."""
 
 
-def ask(build, program, *arguments, environment=None):
-    output, _ = run_program([str(build / "bench" / program), *map(str, arguments)], environment or dict(os.environ),
-                            TIMEOUT_S)
+@dataclass(frozen=True)
+class Figure:
+    """One quantity of an axis. `cost` makes what is paid from (value, size)."""
+
+    name: str
+    title: str
+    unit: str
+    is_whole: bool = False  # may grow like the size
+    is_rate: bool = False  # its inverse is the cost
+    per_size: bool = False  # what is to be flat is the cost divided by the size
+
+    def cost(self, value):
+        return 1 / value if self.is_rate else value
+
+
+@dataclass(frozen=True)
+class Axis:
+    name: str
+    title: str
+    sizes: tuple
+    figures: tuple
+    is_binary: bool = False
+    what: str = ""
+
+    def write(self, size):
+        return binary(size) if self.is_binary else f"{size:,}"
+
+
+def payload_figures(roles):
+    return (Figure("rate", "there and back, four under way", "MiB/s", is_rate=True),
+            Figure("p50", "round trip, median", "us", is_whole=True, per_size=True),
+            Figure("p99", "round trip, p99", "us", is_whole=True, per_size=True),
+            *(Figure(role, f"peak memory, {role}", "MiB", is_whole=True, per_size=True) for role in roles))
+
+
+PAYLOADS = (16, 64, 256, KIB, 4 * KIB, 16 * KIB, 32 * KIB, 48 * KIB, 64 * KIB, 96 * KIB, 128 * KIB, 256 * KIB, MIB, 4 * MIB,
+            16 * MIB, 64 * MIB)
+AXES = (
+    Axis("queue", "queued tasks", tuple(10 ** power for power in range(7)), (
+        Figure("core_ns", "core, a task", "ns"),
+        Figure("core_bytes", "core, a queued task", "bytes"),
+        Figure("rate", "rate, its client keeps the queue full", "tasks/s", is_rate=True),
+        Figure("rest_p50", "round trip of another client, queue at rest", "us", is_whole=True),
+        Figure("rest_p99", "the same, p99", "us", is_whole=True),
+        Figure("busy_p50", "round trip of another client, queue at work", "us", is_whole=True),
+        Figure("busy_p99", "the same, p99", "us", is_whole=True),
+    ), what="TLS pool with two workers; the core alone for its time and memory; tasks of 16 B. At rest: the queued tasks wait for "
+            "a label that no worker has. At work: the queue is drained and refilled at full speed by processes that share two "
+            "cores with the other client's."),
+    Axis("workers", "workers", (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000), (
+        Figure("core_ns", "core, a task", "ns", is_whole=True),
+        Figure("broker_ns", "broker, a task", "ns", is_whole=True),
+        Figure("broker_bytes", "broker, a worker", "bytes"),
+        Figure("rate", "rate", "tasks/s", is_whole=True, is_rate=True),
+        Figure("p50", "round trip, otherwise idle", "us", is_whole=True),
+        Figure("p99", "the same, p99", "us", is_whole=True),
+    ), what=f"Simulated workers over TLS, in one process; {WORKERS_WINDOW:,} tasks of 16 B under way for the rate. The core alone "
+            f"has {WORKERS_QUEUED:,} queued. A thousand workers share what is under way: batches get smaller, messages more."),
+    Axis("tls", "payload over TLS", PAYLOADS, payload_figures(("client", "broker", "worker")), is_binary=True,
+         what="Pool with two workers, started anew for each size. A worker's memory is that of its supervisor and one executor."),
+    Axis("local", "payload, local", PAYLOADS, payload_figures(("client", "worker")), is_binary=True,
+         what="`local:2`: the broker is a thread of the client."),
+)
+
+
+def run_core(build, queued, workers):
+    output, _ = run_program([str(build / "bench/bench_core"), str(queued), str(workers), str(CORE_TASKS)],
+                            dict(os.environ), TIMEOUT_S)
     return json.loads(output)
 
 
-def measure_queues(build, seconds):
-    """{queued: figures} of a TLS pool, and of its broker's core alone."""
-    points = {}
+def run_sizes(build, mode, size, seconds, cluster=None):
+    command = [build / "bench/bench_sizes", cluster.url if cluster else "local:2", mode, size, seconds]
+    return watch.run_phases(command, cluster.environment if cluster else dict(os.environ),
+                            cluster.roles() if cluster else None, TIMEOUT_S + 20 * seconds)
+
+
+def measure_queue(build, queued, seconds):
+    core = run_core(build, queued, 2)
     with Cluster(build, "tls") as cluster:
-        for queued in QUEUES:
-            whole = ask(build, "bench_sizes", cluster.url, "queued", queued, seconds, environment=cluster.environment)
-            alone = ask(build, "bench_core", queued, 2, CORE_TASKS)
-            points[queued] = {**whole, **alone}
-    return points
+        busy = run_sizes(build, "queued", queued, seconds, cluster)
+        rest = run_sizes(build, "waiting", queued, seconds, cluster)["trips"]
+    return {"core_ns": core["ns"], "core_bytes": core["bytes"], "rate": busy["rate"]["rate"],
+            "rest_p50": rest["p50"], "rest_p99": rest["p99"],
+            "busy_p50": busy["trips"]["p50"], "busy_p99": busy["trips"]["p99"]}
 
 
-def measure_workers(build, seconds):
-    return {workers: ask(build, "bench_core", WORKERS_QUEUED, workers, CORE_TASKS) for workers in WORKERS}
+def measure_workers(build, workers, seconds):
+    with Cluster(build, "tls", worker_count=0) as cluster:
+        before = watch.memory([cluster.broker.pid], "VmRSS")
+        cluster.simulate_workers(workers)
+        grown = watch.memory([cluster.broker.pid], "VmRSS") - before
+        trip = run_sizes(build, "payload", 16, seconds, cluster)["trips"]
+        rate = run_sizes(build, "queued", WORKERS_WINDOW, seconds, cluster)["rate"]
+    return {"core_ns": run_core(build, WORKERS_QUEUED, workers)["ns"], "broker_bytes": grown / workers,
+            "broker_ns": rate["spent"]["broker"]["ns"] / rate["count"], "rate": rate["rate"],
+            "p50": trip["p50"], "p99": trip["p99"]}
 
 
-def measure_payloads(build, seconds):
-    points = {}
+def payload_point(size, phases):
+    peak = phases["rate"]["peak"]
+    figures = {"rate": phases["rate"]["rate"] * size / MIB, "p50": phases["trips"]["p50"], "p99": phases["trips"]["p99"],
+               "client": peak["client"] / MIB, "worker": (peak["supervisor"] + peak["executor"]) / MIB}
+    return {**figures, "broker": peak["broker"] / MIB} if "broker" in peak else figures
+
+
+def measure_tls(build, size, seconds):
     with Cluster(build, "tls") as cluster:
-        for size in PAYLOADS:
-            point = ask(build, "bench_sizes", cluster.url, "payload", size, seconds, environment=cluster.environment)
-            points[size] = {**point, "mib": point["rate"] * size / 1048576}
-    return points
+        return payload_point(size, run_sizes(build, "payload", size, seconds, cluster))
 
 
-SERIES = {"queued": measure_queues, "workers": measure_workers, "payload": measure_payloads}
+def measure_local(build, size, seconds):
+    return payload_point(size, run_sizes(build, "payload", size, seconds))
 
 
-def medians(rounds):
-    """{size: {figure: median}} of several {size: {figure: value}}."""
-    return {size: {name: statistics.median(one[size][name] for one in rounds) for name in figures}
-            for size, figures in rounds[0].items()}
+MEASURES = {"queue": measure_queue, "workers": measure_workers, "tls": measure_tls, "local": measure_local}
 
 
-def measure(build, seconds, rounds):
-    measured = {name: [] for name in SERIES}
+def measure(build, seconds, rounds, summarize):
+    """The figures of all points, each with its median and spread."""
+    points = [(axis, size) for axis in AXES for size in axis.sizes]
+    values = {(axis.name, size): {figure.name: [] for figure in axis.figures} for axis, size in points}
     for number in range(rounds):
-        for name, run in SERIES.items():
-            print(f"sizes: {name}, round {number + 1} of {rounds} ...", file=sys.stderr, flush=True)
+        print(f"sizes: round {number + 1} of {rounds} ...", file=sys.stderr, flush=True)
+        for axis, size in points if number % 2 == 0 else points[::-1]:
             try:
-                measured[name].append(run(build, seconds))
+                point = MEASURES[axis.name](build, size, seconds)
             except BenchError as error:
-                raise SystemExit(f"sizes: {name}: {error}") from None
-    return {"rounds": rounds, "seconds": seconds, **{name: medians(points) for name, points in measured.items()}}
+                raise SystemExit(f"sizes: {axis.title} {axis.write(size)}: {error}") from None
+            for name, kept in values[axis.name, size].items():
+                kept.append(point[name])
+    return {"rounds": rounds, "seconds": seconds, "axes": {
+        axis.name: [{"size": size, **{name: summarize(kept) for name, kept in values[axis.name, size].items()}}
+                    for size in axis.sizes] for axis in AXES}}
+
+
+def judge(axis, figure, points):
+    """How a cost grows with its size."""
+    sizes = [point["size"] for point in points]
+    costs = [figure.cost(point[figure.name]["median"]) for point in points]
+    x, y = [math.log(size) for size in sizes], [math.log(max(cost, 1e-12)) for cost in costs]
+    middle_x, middle_y = sum(x) / len(x), sum(y) / len(y)
+    exponent = sum((a - middle_x) * (b - middle_y) for a, b in zip(x, y)) / sum((a - middle_x) ** 2 for a in x)
+    allowed = 1 if figure.is_whole else 0
+    steps = [(costs[i + 1] / max(costs[i], 1e-12) / (sizes[i + 1] / sizes[i]) ** allowed, i) for i in range(len(sizes) - 1)]
+    step, at = max(steps)
+    flat = [cost / size if figure.per_size else cost for cost, size in zip(costs, sizes)]
+    rises = max(flat[j] / max(flat[i], 1e-12) for i in range(len(flat)) for j in range(i, len(flat)))
+    return {"exponent": exponent, "allowed": allowed, "step": step, "at": axis.write(sizes[at + 1]), "rises": rises,
+            "is_linear": exponent <= allowed + EXPONENT_SLACK and step <= STEP_SLACK}
+
+
+VERDICT_HEAD = ["against", "cost", "exponent", "allowed", "worst step", "to", "rises", "not worse than linear"]
+
+
+def verdict_rows(result):
+    rows = []
+    for axis in AXES:
+        for figure in axis.figures:
+            verdict = judge(axis, figure, result["axes"][axis.name])
+            rows.append([axis.title, figure.title, f"{verdict['exponent']:.2f}", str(verdict["allowed"]),
+                         f"{verdict['step']:.2f} x", verdict["at"], f"{verdict['rises']:.2f} x",
+                         "yes" if verdict["is_linear"] else "NO"])
+    return rows
+
+
+def axis_table(axis, points):
+    """(head, rows): the median of every figure and its spread below."""
+    head = [axis.title] + [f"{figure.title}, {figure.unit}" for figure in axis.figures]
+    rows = []
+    for point in points:
+        row = [axis.write(point["size"])]
+        for figure in axis.figures:
+            cell = point[figure.name]
+            row.append(report.number(cell["median"]) +
+                       (f" ({report.spread(cell)})" if len(cell["values"]) > 1 else ""))
+        rows.append(row)
+    return head, rows
+
+
+def as_text(result):
+    parts = []
+    for axis in AXES:
+        parts += [report.text_table(*axis_table(axis, result["axes"][axis.name])), ""]
+    return "\n".join([*parts, report.text_table(VERDICT_HEAD, verdict_rows(result)), "", VERDICT])
+
+
+def as_markdown(result):
+    parts = [f"{report.machine_text(result).split(';')[0]}. {report.run_text(result)}; each cell is a median (min - max).", "",
+             VERDICT, "", report.markdown_table(VERDICT_HEAD, verdict_rows(result))]
+    for axis in AXES:
+        parts += ["", f"**Against {axis.title}.** {axis.what}", "",
+                  report.markdown_table(*axis_table(axis, result["axes"][axis.name]))]
+    return "\n".join(parts)
 
 
 def si(value):
@@ -88,42 +245,68 @@ def si(value):
 
 
 def binary(value):
-    for limit, unit in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+    for limit, unit in ((MIB, "MiB"), (KIB, "KiB")):
         if value >= limit:
             return f"{value // limit} {unit}"
     return f"{value} B"
 
 
-# title, series, unit, [(figure, label)], sizes on the axis, how a size is written
+# title, unit, [(axis, figure, label)]
 PANELS = (
-    ("rate against queued tasks", "queued", "tasks/s, TLS pool", (("rate", "one client, its queue kept full"),), QUEUES, si),
-    ("another client's round trip meanwhile", "queued", "us, TLS pool", (("p50", "median"), ("p99", "p99")), QUEUES, si),
-    ("the core's time a task, against queued tasks", "queued", "ns of processor time", (("ns", "two workers"),), QUEUES, si),
-    ("the core's memory a queued task", "queued", "bytes of heap", (("bytes", "16 B payload, fixed costs included"),), QUEUES, si),
-    ("the core's time a task, against workers", "workers", "ns of processor time",
-     (("ns", f"{WORKERS_QUEUED:,} queued, simulated workers"),), (1, 10, 100, 1000), si),
-    ("round trip against payload", "payload", "us, TLS pool", (("p50", "median"), ("p99", "p99")),
-     PAYLOADS[::2], binary),
-    ("bytes there and back against payload", "payload", "MiB/s each way, TLS pool", (("mib", "four under way"),),
-     PAYLOADS[::2], binary),
+    ("rate against queued tasks", "tasks/s", (("queue", "rate", "its client keeps the queue full"),)),
+    ("round trip of another client against queued tasks", "us",
+     (("queue", "rest_p50", "at rest"), ("queue", "busy_p50", "at work"))),
+    ("the core's time a task, against queued tasks", "ns of processor time", (("queue", "core_ns", "two workers"),)),
+    ("the core's memory a queued task", "bytes of heap", (("queue", "core_bytes", "16 B payload, fixed costs included"),)),
+    ("rate against workers", "tasks/s", (("workers", "rate", "simulated, in one process"),)),
+    ("round trip against workers", "us", (("workers", "p50", "median"), ("workers", "p99", "p99"))),
+    ("processor time a task, against workers", "ns",
+     (("workers", "core_ns", "core alone"), ("workers", "broker_ns", "broker with TLS"))),
+    ("the broker's memory a worker", "bytes, resident", (("workers", "broker_bytes", "fixed costs included"),)),
+    ("bytes there and back against payload", "MiB/s each way, four under way", (("tls", "rate", "TLS"), ("local", "rate", "local"))),
+    ("round trip against payload", "us", (("tls", "p50", "TLS"), ("local", "p50", "local"))),
+    ("peak memory against payload, TLS", "MiB, four under way",
+     (("tls", "client", "client"), ("tls", "broker", "broker"), ("tls", "worker", "worker"))),
+    ("peak memory against payload, local", "MiB, four under way",
+     (("local", "client", "client"), ("local", "worker", "worker"))),
 )
 
 
 def scale(low, high, start, length):
     """Logarithms of low..high to start..start + length."""
     span = max(math.log(high) - math.log(low), 1e-9)
-    return lambda value: start + length * (math.log(value) - math.log(low)) / span
+    return lambda value: start + length * (math.log(max(value, low)) - math.log(low)) / span
 
 
 def decades(values):
+    values = [value for value in values if value > 0]
     return 10.0 ** math.floor(math.log10(min(values))), 10.0 ** math.ceil(math.log10(max(values)) + 1e-9)
 
 
+def marks_of(axis):
+    """Sizes to write below the axis."""
+    return [size for size in axis.sizes if (math.log(size / 16, 64).is_integer() if axis.is_binary else
+                                            math.log10(size).is_integer())]
+
+
+def draw_line(points, figure, color, at_x, at_y):
+    """The medians, and from least to most around them."""
+    edge = [(point["size"], point[figure]["max"]) for point in points]
+    edge += [(point["size"], point[figure]["min"]) for point in reversed(points)]
+    corners = " ".join(f"{at_x(size):.1f},{at_y(value):.1f}" for size, value in edge)
+    middle = [(at_x(point["size"]), at_y(point[figure]["median"])) for point in points]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in middle)
+    return [f'<polygon points="{corners}" fill="{color}" fill-opacity="0.2"/>',
+            f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"/>',
+            *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{color}"/>' for x, y in middle)]
+
+
 def draw_panel(result, panel, x, y, width):
-    title, name, unit, lines, marks, write = panel
-    points = result[name]
-    low, high = decades([points[size][figure] for size in points for figure, _ in lines])
-    at_x = scale(min(points), max(points), x + AXIS_WIDTH, width - AXIS_WIDTH - 12)
+    title, unit, lines = panel
+    axis = next(axis for axis in AXES if axis.name == lines[0][0])
+    low, high = decades([point[figure][end] for name, figure, _ in lines for point in result["axes"][name]
+                         for end in ("min", "max")])
+    at_x = scale(axis.sizes[0], axis.sizes[-1], x + AXIS_WIDTH, width - AXIS_WIDTH - 16)
     bottom = y + PANEL_HEIGHT - AXIS_HEIGHT
     at_y = scale(low, high, bottom, -(PANEL_HEIGHT - AXIS_HEIGHT - plot.TITLE_HEIGHT))
     parts = [plot.text(x, y + 14, title, 14, weight="bold"), plot.text(x, y + 31, unit, 11, color="#5b6670")]
@@ -133,16 +316,13 @@ def draw_panel(result, panel, x, y, width):
                   'stroke="#dde2e6" stroke-width="1"/>',
                   plot.text(x + AXIS_WIDTH - 6, at_y(power) + 4, si(power), 10, "end", "#5b6670")]
         power *= 10
-    parts += [plot.text(at_x(size), bottom + 15, write(size), 10, "middle", "#5b6670") for size in marks]
-    for (figure, label), color in zip(lines, LINE_COLORS):
-        corners = " ".join(f"{at_x(size):.1f},{at_y(points[size][figure]):.1f}" for size in points)
-        parts.append(f'<polyline points="{corners}" fill="none" stroke="{color}" stroke-width="2"/>')
-        parts += [f'<circle cx="{at_x(size):.1f}" cy="{at_y(points[size][figure]):.1f}" r="2.5" fill="{color}"/>'
-                  for size in points]
+    parts += [plot.text(at_x(size), bottom + 15, binary(size) if axis.is_binary else si(size), 10, "middle", "#5b6670")
+              for size in marks_of(axis)]
     label_x = x + width
-    for (figure, label), color in reversed(list(zip(lines, LINE_COLORS))):
-        parts.append(plot.text(label_x, y + 31, label, 11, "end", color))
-        label_x -= 12 + 6.4 * len(label)
+    for (name, figure, label), color in reversed(list(zip(lines, LINE_COLORS))):
+        parts += draw_line(result["axes"][name], figure, color, at_x, at_y)
+        parts.append(plot.text(label_x, y + 31, label, 11, "end", color, weight="bold"))
+        label_x -= 14 + 7.2 * len(label)
     return parts
 
 
@@ -151,8 +331,8 @@ def as_svg(result):
     rows = math.ceil(len(PANELS) / plot.COLUMNS)
     height = plot.HEADER_HEIGHT - 20 + rows * (PANEL_HEIGHT + plot.PANEL_GAP)
     parts = [plot.text(plot.MARGIN, 34, "netpool: cost against size", 20, weight="bold"),
-             plot.text(plot.MARGIN, 54, f"medians of {result['rounds']} round{'s' if result['rounds'] > 1 else ''}; both axes logarithmic: a flat line is a "
-                       "cost that does not depend on the size", 11, color="#5b6670")]
+             plot.text(plot.MARGIN, 54, f"{report.run_text(result)}: medians, least to most shaded; both axes logarithmic: a flat "
+                       "line is a cost that does not depend on the size", 11, color="#5b6670")]
     for index, panel in enumerate(PANELS):
         column, row = index % plot.COLUMNS, index // plot.COLUMNS
         parts += draw_panel(result, panel, plot.MARGIN + column * (width + plot.GUTTER),
@@ -163,18 +343,6 @@ def as_svg(result):
         plot.rectangle(0, 0, plot.WIDTH, height, "#ffffff"), *parts, "</svg>", ""])
 
 
-def as_text(result):
-    lines = []
-    for name in SERIES:
-        figures = list(next(iter(result[name].values())))
-        lines.append("  ".join([f"{name:>10}"] + [f"{figure:>10}" for figure in figures]))
-        for size, point in result[name].items():
-            lines.append("  ".join([f"{size:10,}"] + [f"{point[figure]:10.4g}" for figure in figures]))
-        lines.append("")
-    return "\n".join(lines).rstrip()
-
-
-def from_json(text):
-    """Sizes are numbers again."""
-    result = json.loads(text)
-    return {**result, **{name: {int(size): point for size, point in result[name].items()} for name in SERIES}}
+def write_pages(result, docs):
+    (docs / "sizes.svg").write_text(as_svg(result))
+    report.write_between_marks("sizes", as_markdown(result), docs / "performance.md")

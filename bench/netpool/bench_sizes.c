@@ -1,12 +1,19 @@
 /*
  * What a size costs: the length of the queue, or of a payload.
  *
- *     bench_sizes URL queued COUNT [SECONDS]     one client keeps COUNT tasks of 16 bytes at the pool: its rate, and
- * the round trips of a second client meanwhile bench_sizes URL payload BYTES [SECONDS]    round trips of payloads of
- * this size, and the rate with four under way
+ *     bench_sizes URL queued COUNT [SECONDS]     one client keeps COUNT tasks of 16 bytes at the pool: its rate, then
+ *                                                the round trips of a second client meanwhile
+ *     bench_sizes URL waiting COUNT [SECONDS]    COUNT tasks wait for a worker that does not come: round trips of
+ *                                                another client
+ *     bench_sizes URL payload BYTES [SECONDS]    round trips of payloads of this size, then the rate with four under
+ *                                                way
+ *     bench_sizes URL clients COUNT [SECONDS]    the rate of COUNT clients, each with one task of 16 bytes at a time
  *
- * Prints {"rate":tasks/s,"p50":us,"p99":us}.
+ * Each phase begins with the line {"begin":"rate"} or {"begin":"trips"} and ends with {"end":..., "count":tasks,
+ * "rate":a second} and, for trips, "p50" and "p99" in us. After every line it waits for one on stdin, or its end, so
+ * that whoever runs it can look at the processes in between.
  */
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,13 +24,21 @@
 #include "bench/figures.h"
 #include "client/netpool.h"
 
-enum { TIMES_MAX = 200000, UNDER_WAY = 4, TRIPS_LEAST = 3, DRAIN_MAX = 1024 };
+enum { TIMES_MAX = 200000, UNDER_WAY = 4, TRIPS_LEAST = 3, DRAIN_MAX = 1024, INFO_TIMEOUT_MS = 5000 };
+#define QUEUED_TIMEOUT_NS UINT64_C(30000000000)
 
-struct figure {
-    double rate;
-    double p50_us;
-    double p99_us;
-};
+static const netpool_bytes payload_16 = {"sixteen bytes..", 16};
+
+static void begin(const char *phase)
+{
+    figures_tell("{\"begin\":\"%s\"}", phase);
+}
+
+static void end_rate(uint64_t count, uint64_t took_ns)
+{
+    figures_tell("{\"end\":\"rate\",\"count\":%" PRIu64 ",\"rate\":%.6g}", count,
+                 (double)count * FIGURES_NS_PER_S / (double)took_ns);
+}
 
 static void require(netpool_status status, const char *what)
 {
@@ -52,32 +67,29 @@ static void wait_and_free(netpool_future **future, size_t size)
     netpool_future_free(future);
 }
 
-static int compare_ns(const void *left, const void *right)
-{
-    uint64_t a = *(const uint64_t *)left;
-    uint64_t b = *(const uint64_t *)right;
-    return (a > b) - (a < b);
-}
-
-static void measure_round_trips(netpool *pool, netpool_bytes payload, double seconds, struct figure *figure)
+static void measure_trips(netpool *pool, netpool_bytes payload, double seconds)
 {
     struct figures_times times;
     figures_times_init(&times, TIMES_MAX);
-    uint64_t now_ns = figures_now_ns();
-    uint64_t end_ns = now_ns + (uint64_t)(seconds * FIGURES_NS_PER_S);
-    for (size_t i = 0; now_ns < end_ns || i <= TRIPS_LEAST; i++) {
+    uint64_t start_ns = 0;
+    uint64_t now_ns = 0;
+    for (size_t i = 0; i <= TRIPS_LEAST || now_ns - start_ns < (uint64_t)(seconds * FIGURES_NS_PER_S); i++) {
         netpool_future *future = NULL;
-        uint64_t start_ns = now_ns;
+        uint64_t before_ns = figures_now_ns();
         require(netpool_submit(pool, "echo", payload, NULL, &future), "submit");
         wait_and_free(&future, payload.size);
         now_ns = figures_now_ns();
-        if (i > 0) { /* the first one warms up */
-            figures_times_add(&times, now_ns - start_ns);
+        if (i > 0) {
+            figures_times_add(&times, now_ns - before_ns);
+        } else { /* the first one warms up */
+            begin("trips");
+            start_ns = figures_now_ns();
         }
     }
-    qsort(times.ns, times.count, sizeof *times.ns, compare_ns);
-    figure->p50_us = (double)times.ns[times.count / 2] / 1e3;
-    figure->p99_us = (double)times.ns[times.count * 99 / 100] / 1e3;
+    struct figures_quantiles quantiles = figures_times_quantiles(&times);
+    figures_tell("{\"end\":\"trips\",\"count\":%zu,\"rate\":%.6g,\"p50\":%.6g,\"p99\":%.6g}", times.count,
+                 (double)times.count * FIGURES_NS_PER_S / (double)(now_ns - start_ns), quantiles.p50_us,
+                 quantiles.p99_us);
     figures_times_fini(&times);
 }
 
@@ -91,7 +103,6 @@ struct filler {
 
 static void *keep_full(void *argument)
 {
-    static const char payload[16] = "sixteen bytes..";
     struct filler *filler = argument;
     uint64_t put = 0;
     uint64_t taken = 0;
@@ -99,7 +110,7 @@ static void *keep_full(void *argument)
         uint64_t index;
         netpool_result result;
         for (; put - taken < filler->depth; put++) {
-            require(netpool_stream_put(filler->stream, (netpool_bytes){payload, sizeof payload}, -1), "put");
+            require(netpool_stream_put(filler->stream, payload_16, -1), "put");
         }
         require(netpool_stream_next(filler->stream, -1, &index, &result), "next");
         atomic_store(&filler->taken, ++taken);
@@ -120,7 +131,7 @@ static void pause_until(uint64_t end_ns)
     }
 }
 
-static void measure_queued(const char *url, size_t depth, double seconds, struct figure *figure)
+static void measure_queued(const char *url, size_t depth, double seconds)
 {
     netpool *pool = open_pool(url);
     netpool *other = open_pool(url);
@@ -135,12 +146,12 @@ static void measure_queued(const char *url, size_t depth, double seconds, struct
     while (atomic_load(&filler.taken) < depth) {
         pause_until(figures_now_ns() + 1000000);
     }
+    begin("rate");
     uint64_t taken = atomic_load(&filler.taken);
     uint64_t start_ns = figures_now_ns();
     pause_until(start_ns + (uint64_t)(seconds * FIGURES_NS_PER_S));
-    figure->rate =
-        (double)(atomic_load(&filler.taken) - taken) * FIGURES_NS_PER_S / (double)(figures_now_ns() - start_ns);
-    measure_round_trips(other, (netpool_bytes){"sixteen bytes..", 16}, seconds, figure);
+    end_rate(atomic_load(&filler.taken) - taken, figures_now_ns() - start_ns);
+    measure_trips(other, payload_16, seconds);
     atomic_store(&filler.is_stopped, true);
     pthread_join(thread, NULL);
     netpool_stream_close(&filler.stream);
@@ -148,7 +159,44 @@ static void measure_queued(const char *url, size_t depth, double seconds, struct
     netpool_terminate(&pool);
 }
 
-static void measure_payload(const char *url, size_t size, double seconds, struct figure *figure)
+/* The broker has them when it says so. */
+static void wait_until_queued(netpool *pool, size_t count)
+{
+    uint64_t queued = 0;
+    for (uint64_t now_ns = figures_now_ns(), end_ns = now_ns + QUEUED_TIMEOUT_NS; queued < count;) {
+        netpool_info *info = NULL;
+        netpool_error error;
+        if (netpool_get_info(pool, &info, INFO_TIMEOUT_MS, &error) != NETPOOL_OK) {
+            figures_die("info: %s", error.message);
+        }
+        queued = info->queued;
+        netpool_info_free(&info);
+        if (figures_now_ns() > end_ns) {
+            figures_die("only %" PRIu64 " of %zu tasks were queued at the broker", queued, count);
+        }
+        pause_until(figures_now_ns() + 1000000);
+    }
+}
+
+static void measure_waiting(const char *url, size_t count, double seconds)
+{
+    netpool *pool = open_pool(url);
+    netpool *other = open_pool(url);
+    netpool_stream *stream = NULL;
+    netpool_stream_options options = {
+        .in_flight = count, .in_flight_bytes = 16 * count + 16, .task.labels = "nobody-has-this"};
+    require(netpool_stream_open(pool, "echo", &options, &stream), "stream");
+    for (size_t i = 0; i < count; i++) {
+        require(netpool_stream_put(stream, payload_16, -1), "put");
+    }
+    wait_until_queued(pool, count);
+    measure_trips(other, payload_16, seconds);
+    netpool_terminate(&other);
+    netpool_terminate(&pool);
+    netpool_stream_close(&stream);
+}
+
+static void measure_payload(const char *url, size_t size, double seconds)
 {
     netpool *pool = open_pool(url);
     netpool_future *futures[UNDER_WAY] = {NULL};
@@ -157,7 +205,8 @@ static void measure_payload(const char *url, size_t size, double seconds, struct
         figures_die("out of memory");
     }
     netpool_bytes payload = {data, size};
-    measure_round_trips(pool, payload, seconds, figure);
+    measure_trips(pool, payload, seconds);
+    begin("rate");
     uint64_t start_ns = figures_now_ns();
     uint64_t now_ns = start_ns;
     uint64_t done = 0;
@@ -170,7 +219,7 @@ static void measure_payload(const char *url, size_t size, double seconds, struct
         now_ns = figures_now_ns();
         require(netpool_submit(pool, "echo", payload, NULL, oldest), "submit");
     }
-    figure->rate = (double)done * FIGURES_NS_PER_S / (double)(now_ns - start_ns);
+    end_rate(done, now_ns - start_ns);
     for (size_t i = 0; i < UNDER_WAY; i++) {
         wait_and_free(&futures[i], size);
     }
@@ -178,22 +227,57 @@ static void measure_payload(const char *url, size_t size, double seconds, struct
     netpool_terminate(&pool);
 }
 
+static void measure_clients(const char *url, size_t count, double seconds)
+{
+    struct {
+        netpool *pool;
+        netpool_future *future;
+    } *clients = calloc(count, sizeof *clients);
+    if (clients == NULL) {
+        figures_die("out of memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        clients[i].pool = open_pool(url);
+        require(netpool_submit(clients[i].pool, "echo", payload_16, NULL, &clients[i].future), "submit");
+    }
+    begin("rate");
+    uint64_t start_ns = figures_now_ns();
+    uint64_t now_ns = start_ns;
+    uint64_t done = 0;
+    for (; now_ns < start_ns + (uint64_t)(seconds * FIGURES_NS_PER_S); done++) {
+        size_t next = done % count;
+        wait_and_free(&clients[next].future, payload_16.size);
+        require(netpool_submit(clients[next].pool, "echo", payload_16, NULL, &clients[next].future), "submit");
+        now_ns = figures_now_ns();
+    }
+    end_rate(done, now_ns - start_ns);
+    for (size_t i = 0; i < count; i++) {
+        wait_and_free(&clients[i].future, payload_16.size);
+        netpool_terminate(&clients[i].pool);
+    }
+    free(clients);
+}
+
 int main(int argc, char **argv)
 {
+    static const struct {
+        const char *name;
+        void (*run)(const char *url, size_t size, double seconds);
+    } modes[] = {{"queued", measure_queued},
+                 {"waiting", measure_waiting},
+                 {"payload", measure_payload},
+                 {"clients", measure_clients}};
     if (argc < 4) {
-        fprintf(stderr, "usage: bench_sizes URL queued|payload SIZE [SECONDS]\n");
+        fprintf(stderr, "usage: bench_sizes URL queued|waiting|payload|clients SIZE [SECONDS]\n");
         return 2;
     }
-    struct figure figure = {0};
     size_t size = (size_t)figures_positive(argv[3], "size");
     double seconds = figures_positive(argc > 4 ? argv[4] : "0.5", "seconds");
-    if (strcmp(argv[2], "queued") == 0) {
-        measure_queued(argv[1], size, seconds, &figure);
-    } else if (strcmp(argv[2], "payload") == 0) {
-        measure_payload(argv[1], size, seconds, &figure);
-    } else {
-        figures_die("no mode '%s'", argv[2]);
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(argv[2], modes[i].name) == 0) {
+            modes[i].run(argv[1], size, seconds);
+            return 0;
+        }
     }
-    printf("{\"rate\":%.6g,\"p50\":%.6g,\"p99\":%.6g}\n", figure.rate, figure.p50_us, figure.p99_us);
-    return 0;
+    figures_die("no mode '%s'", argv[2]);
 }
