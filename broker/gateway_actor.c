@@ -6,7 +6,6 @@
 
 #include "broker/gateway_thread.h"
 #include "broker/parcel.h"
-#include "common/block.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/list.h"
@@ -40,7 +39,8 @@ static void add(struct gateway_actor *actor, struct parcel *parcel)
 static void actor_send(struct port *port, uint64_t peer, Np__Envelope *envelope, const void *body, size_t body_size,
                        bool urgent)
 {
-    struct parcel *parcel = parcel_of_message(peer, envelope, body, body_size, NULL);
+    const struct np_message message = {.envelope = envelope, .body = body, .body_size = body_size};
+    struct parcel *parcel = parcel_of_message(peer, &message);
     if (parcel != NULL) {
         parcel->urgent = urgent;
     }
@@ -71,19 +71,17 @@ static void actor_stop_accepting(struct port *port)
     add(from_port(port), parcel_new(PARCEL_STOP_ACCEPTING, 0, NULL, 0));
 }
 
-static void forward_message(struct gateway_actor *actor, struct parcel *parcel)
+static void forward_message(struct gateway_actor *actor, const struct parcel *parcel)
 {
     struct np_frame frame = {.header = parcel->header, .header_size = parcel->header_size};
     netpool_error error = {0};
-    struct np_message message = {.body = parcel->body, .body_size = parcel->body_size, .owned_body = parcel->body};
+    struct np_message message = {.body = parcel->body, .body_size = parcel->body_size};
     netpool_status status = np_message_decode(&frame, &actor->arena, &message.envelope, &error);
     if (status != NETPOOL_OK) {
         actor_close(&actor->port, parcel->peer, status, error.message);
         return;
     }
-    parcel->body = NULL;
     actor->port.events->received(actor->port.owner, &actor->port, parcel->peer, &message);
-    np_block_free(message.owned_body);
 }
 
 static void handle(struct gateway_actor *actor, struct parcel *parcel)

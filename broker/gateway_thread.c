@@ -45,11 +45,7 @@ static void on_received(void *owner, struct port *port, uint64_t peer, struct np
 {
     struct gateway_thread *thread = owner;
     (void)port;
-    uint8_t *owned = message->owned_body;
-    struct parcel *parcel =
-        must_have(parcel_of_message(peer, message->envelope, message->body, message->body_size, owned));
-    message->owned_body = NULL;
-    parcel_pipe_add(&thread->pipe, parcel);
+    parcel_pipe_add(&thread->pipe, must_have(parcel_of_message(peer, message)));
 }
 
 static void on_disconnected(void *owner, struct port *port, uint64_t peer, bool orderly)

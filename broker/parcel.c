@@ -20,37 +20,44 @@ static size_t size_of(const struct parcel *parcel)
     return sizeof *parcel + parcel->header_size + parcel->body_size;
 }
 
+static bool has_block(const struct parcel *parcel)
+{
+    return parcel->body_size > NP_FRAME_BODY_MAX;
+}
+
+static struct parcel *new_parcel(enum parcel_kind kind, uint64_t peer, size_t header_size, size_t inline_size)
+{
+    struct parcel *parcel = malloc(sizeof *parcel + header_size + inline_size);
+    if (parcel != NULL) {
+        *parcel = (struct parcel){.kind = kind, .peer = peer, .header_size = header_size};
+        np_list_init(&parcel->link);
+    }
+    return parcel;
+}
+
 struct parcel *parcel_new(enum parcel_kind kind, uint64_t peer, const void *header, size_t header_size)
 {
-    struct parcel *parcel = malloc(sizeof *parcel + header_size);
-    if (parcel == NULL) {
-        return NULL;
-    }
-    *parcel = (struct parcel){.kind = kind, .peer = peer, .header_size = header_size};
-    np_list_init(&parcel->link);
-    if (header != NULL) {
+    struct parcel *parcel = new_parcel(kind, peer, header_size, 0);
+    if (parcel != NULL && header != NULL) {
         memcpy(parcel->header, header, header_size);
     }
     return parcel;
 }
 
-struct parcel *parcel_of_message(uint64_t peer, const Np__Envelope *envelope, const void *body, size_t body_size,
-                                 uint8_t *owned_body)
+struct parcel *parcel_of_message(uint64_t peer, const struct np_message *message)
 {
-    struct parcel *parcel = parcel_new(PARCEL_MESSAGE, peer, NULL, np__envelope__get_packed_size(envelope));
+    size_t header_size = np__envelope__get_packed_size(message->envelope);
+    size_t inline_size = np_message_has_block(message) ? 0 : message->body_size;
+    struct parcel *parcel = new_parcel(PARCEL_MESSAGE, peer, header_size, inline_size);
     if (parcel == NULL) {
         return NULL;
     }
-    (void)np__envelope__pack(envelope, parcel->header);
-    parcel->body = owned_body;
-    parcel->body_size = body_size;
-    if (owned_body == NULL && body_size > 0) {
-        parcel->body = np_block_new(body_size);
-        if (parcel->body == NULL) {
-            free(parcel);
-            return NULL;
-        }
-        memcpy(parcel->body, body, body_size);
+    (void)np__envelope__pack(message->envelope, parcel->header);
+    parcel->body_size = message->body_size;
+    if (np_message_has_block(message)) {
+        parcel->body = np_block_share(message->body);
+    } else if (inline_size > 0) {
+        parcel->body = memcpy(parcel->header + header_size, message->body, inline_size);
     }
     return parcel;
 }
@@ -62,7 +69,9 @@ void parcel_destroy(struct parcel **parcel_at)
     if (parcel != NULL) {
         tls_context_destroy(&parcel->credentials);
         free(parcel->who);
-        np_block_free(parcel->body);
+        if (has_block(parcel)) {
+            np_block_free(parcel->body);
+        }
         free(parcel);
     }
 }

@@ -42,7 +42,7 @@ struct parcel {
     netpool_status status;
     struct tls_context *credentials;
     struct link_peer *who; /* owned */
-    uint8_t *body;         /* owned; NULL when empty */
+    const uint8_t *body;   /* behind the header, or a reference to a block; NULL when empty */
     size_t body_size;
     size_t header_size;
     uint8_t header[]; /* packed Envelope, or text */
@@ -51,10 +51,8 @@ struct parcel {
 /* NULL when out of memory. header may be NULL with size 0. */
 struct parcel *parcel_new(enum parcel_kind kind, uint64_t peer, const void *header, size_t header_size);
 
-/* Packs the envelope. The body is copied, or taken over when `owned_body` is what it is. NULL when out of memory; the
- * body is then still the caller's. */
-struct parcel *parcel_of_message(uint64_t peer, const Np__Envelope *envelope, const void *body, size_t body_size,
-                                 uint8_t *owned_body);
+/* Packs the envelope. The body is copied, a large one shared. NULL when out of memory. */
+struct parcel *parcel_of_message(uint64_t peer, const struct np_message *message);
 
 void parcel_destroy(struct parcel **parcel);
 

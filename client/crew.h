@@ -32,7 +32,7 @@ struct crew_job {
     uint64_t seq;
     unsigned attempt;
     uint64_t timeout_ms;         /* 0 = none */
-    struct call_request request; /* its input points to `input` */
+    struct call_request request; /* its input points to `input`, or to a block */
 
     /* what came of it; once it is given back by crew_take */
     netpool_status status;
@@ -53,6 +53,7 @@ struct crew_job {
     int64_t answer_at; /* ns; NP_NEVER: when it returns */
     bool is_cancelled;
     bool is_answered; /* given back already; the thread frees what it returns */
+    void *block;      /* a large input; NULL: it lies in `input` */
     alignas(16) uint8_t input[];
 };
 
@@ -63,8 +64,8 @@ NETPOOL_MUST_CHECK netpool_status crew_new(struct crew **out, unsigned size, voi
 /* Ends the threads. What does not end within the grace is left behind (`wake` is not called any more). */
 void crew_destroy(struct crew **crew, int64_t grace_ns);
 
-/* NULL when out of memory; input is copied. */
-struct crew_job *crew_job_new(const void *input, size_t input_size);
+/* NULL when out of memory. The input is copied, or shared if it is a whole block. */
+struct crew_job *crew_job_new(const void *input, size_t input_size, bool is_block);
 void crew_job_free(struct crew_job *job);
 
 /* What threads do before their first job and when they end. */

@@ -3,19 +3,23 @@
 #include <string.h>
 
 #include "client/crew_state.h"
+#include "common/block.h"
 #include "common/clock.h"
 
-struct crew_job *crew_job_new(const void *input, size_t input_size)
+struct crew_job *crew_job_new(const void *input, size_t input_size, bool is_block)
 {
-    struct crew_job *job = aligned_alloc(16, (sizeof *job + input_size + 15) & ~(size_t)15);
+    size_t copied = is_block ? 0 : input_size;
+    struct crew_job *job = aligned_alloc(16, (sizeof *job + copied + 15) & ~(size_t)15);
     if (job == NULL) {
         return NULL;
     }
     memset(job, 0, sizeof *job);
-    if (input_size > 0) {
+    if (is_block) {
+        job->block = np_block_share(input);
+    } else if (input_size > 0) {
         memcpy(job->input, input, input_size);
     }
-    job->request.input = (netpool_bytes){.data = job->input, .size = input_size};
+    job->request.input = (netpool_bytes){.data = is_block ? job->block : job->input, .size = input_size};
     job->answer_at = NP_NEVER;
     np_list_init(&job->node);
     return job;
@@ -23,6 +27,7 @@ struct crew_job *crew_job_new(const void *input, size_t input_size)
 
 void crew_job_free(struct crew_job *job)
 {
+    np_block_free(job->block);
     np_buffer_fini(&job->result);
     free(job->message);
     free(job);
@@ -70,7 +75,7 @@ struct crew_job *crew_take(struct crew *crew)
 /* The caller's answer in place of a running job that does not return: a stand-in that takes its name along. */
 static void answer(struct crew *crew, struct crew_job *job, netpool_status status)
 {
-    struct crew_job *stand_in = crew_job_new(NULL, 0);
+    struct crew_job *stand_in = crew_job_new(NULL, 0, false);
     if (stand_in == NULL) {
         job->answer_at = np_clock_now() + 10 * NP_NS_PER_MS; /* no memory now: tried again */
         return;

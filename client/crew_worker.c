@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "client/crew.h"
+#include "common/block.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/random.h"
@@ -183,16 +184,13 @@ static bool say_results(struct crew_worker *worker)
     envelope.kind_case = NP__ENVELOPE__KIND_RESULTS;
     envelope.results = &results;
     struct np_message message = {.body = worker->body, .body_size = body_size};
-    bool gives_body = body_size > sizeof worker->body; /* one large result: the core may take it over */
-    if (gives_body) {
-        message.body = np_buffer_data(&first->result);
-        message.owned_body = first->result.start == 0 ? first->result.memory : NULL;
+    void *block = NULL;
+    if (body_size > sizeof worker->body) { /* one large result */
+        block = np_buffer_take(&first->result);
+        message.body = block;
     }
-    bool is_owned = message.owned_body != NULL;
     say(worker, &envelope, &message);
-    if (is_owned && message.owned_body == NULL) {
-        first->result = (struct np_buffer){0};
-    }
+    np_block_free(block);
     worker->used_bytes += body_size;
     for (size_t i = 0; i < count; i++) {
         crew_job_free(NP_CONTAINER(np_list_pop_front(&worker->finished), struct crew_job, node));
@@ -226,12 +224,13 @@ static void say_returned(struct crew_worker *worker)
     }
 }
 
-static void take_assign(struct crew_worker *worker, const Np__Assign *assign, const uint8_t *body)
+static void take_assign(struct crew_worker *worker, const Np__Assign *assign, const uint8_t *body, size_t body_size)
 {
+    bool is_block = assign->n_seqs == 1 && body_size > NP_FRAME_BODY_MAX;
     netpool_function *function = modules_find(assign->function);
     memcpy(worker->session, assign->session.data, sizeof worker->session);
     for (size_t i = 0; i < assign->n_seqs; i++) {
-        struct crew_job *job = crew_job_new(body, assign->sizes[i]);
+        struct crew_job *job = crew_job_new(body, assign->sizes[i], is_block);
         if (job == NULL) {
             engine_fail(worker->engine, NETPOOL_NO_MEMORY, "out of memory in a pool of threads");
             return;
@@ -310,7 +309,7 @@ void crew_worker_receive(struct crew_worker *worker, const Np__Envelope *envelop
         take_prepare(worker, envelope->prepare, body, body_size);
         break;
     case NP__ENVELOPE__KIND_ASSIGN:
-        take_assign(worker, envelope->assign, body);
+        take_assign(worker, envelope->assign, body, body_size);
         break;
     case NP__ENVELOPE__KIND_WITHDRAW:
         take_withdraw(worker, envelope->withdraw);

@@ -46,7 +46,8 @@ struct dialogue_config {
     void *context;
 };
 
-/* Where messages go. Everything passed is borrowed for the call. Anything but NETPOOL_OK: nothing was taken. */
+/* Where messages go. Everything passed is borrowed for the call; a large body may be shared (np_message_has_block).
+ * Anything but NETPOOL_OK: nothing was taken. */
 struct dialogue_output {
     void *context;
     netpool_status (*send)(void *context, Np__Envelope *envelope, const void *body, size_t body_size, bool urgent);

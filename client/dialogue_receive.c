@@ -157,7 +157,7 @@ static netpool_status receive_results(struct dialogue *dialogue, struct np_messa
         return np_error_set(error, NETPOOL_NO_MEMORY, "no memory to acknowledge results");
     }
     struct np_outcome outcome = {.status = NETPOOL_OK,
-                                 .message = results->n_seqs == 1 && results->sizes[0] > 0 ? message : NULL,
+                                 .is_block = results->n_seqs == 1 && np_message_has_block(message),
                                  .attempt = 1,
                                  .worker = keep_name(dialogue, results->worker),
                                  .host = keep_name(dialogue, results->host),

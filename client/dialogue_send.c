@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/block.h"
 #include "common/clock.h"
 
 /* What is written on every HELLO. */
@@ -160,12 +161,27 @@ struct batch {
     size_t count;
     const uint8_t *body;
     size_t body_size;
+    void *block;    /* made for a large body that is none; else NULL */
     bool has_items; /* a column is wanted: not all of it is 0 */
     bool has_lanes;
 };
 
+/* The body of a batch of one task that is too large for dialogue->body. */
+static netpool_status take_large(struct batch *batch, const struct np_task *task)
+{
+    batch->body = task->input;
+    if (!task->is_input_block) {
+        batch->block = np_block_new(task->input_size);
+        if (batch->block == NULL) {
+            return NETPOOL_NO_MEMORY;
+        }
+        batch->body = memcpy(batch->block, task->input, task->input_size);
+    }
+    return NETPOOL_OK;
+}
+
 /* Makes the next batch's columns from the front of the queue; the tasks stay there. */
-static void gather(struct dialogue *dialogue, struct batch *batch, int64_t now)
+static netpool_status gather(struct dialogue *dialogue, struct batch *batch, int64_t now)
 {
     *batch = (struct batch){0};
     struct np_list *node = dialogue->queue.next;
@@ -191,8 +207,9 @@ static void gather(struct dialogue *dialogue, struct batch *batch, int64_t now)
         count++;
     }
     batch->count = count;
-    batch->body = bytes <= sizeof dialogue->body ? dialogue->body : first->input; /* alone when it is that large */
+    batch->body = dialogue->body;
     batch->body_size = bytes;
+    return bytes <= sizeof dialogue->body ? NETPOOL_OK : take_large(batch, first);
 }
 
 /* Books the tasks of a batch that was sent. */
@@ -272,21 +289,23 @@ static netpool_status send_batch(struct dialogue *dialogue, const struct dialogu
                                  int64_t now)
 {
     struct batch batch;
-    gather(dialogue, &batch, now);
+    netpool_status status = gather(dialogue, &batch, now);
     *sent = 0;
-    if (batch.count == 0) {
-        return NETPOOL_OK; /* no credit */
+    if (status != NETPOOL_OK || batch.count == 0) {
+        return status; /* without a batch: no credit */
     }
     Np__Submit submit = NP__SUBMIT__INIT;
     describe(dialogue, &batch, &submit, now);
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_SUBMIT;
     envelope.submit = &submit;
-    netpool_status status = enter_seqs(dialogue, batch.count);
+    status = enter_seqs(dialogue, batch.count);
     if (status != NETPOOL_OK) {
+        np_block_free(batch.block);
         return status;
     }
     status = output->send(output->context, &envelope, batch.body, batch.body_size, false);
+    np_block_free(batch.block);
     if (status != NETPOOL_OK) {
         withdraw_seqs(dialogue, batch.count);
         return status;

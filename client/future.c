@@ -129,6 +129,7 @@ static struct netpool_future *new_future(struct netpool *pool, netpool_bytes inp
             return NULL;
         }
         future->task.input = future->input;
+        future->task.is_input_block = true;
     }
     if (input.size > 0) {
         memcpy((void *)(uintptr_t)future->task.input, input.data, input.size);

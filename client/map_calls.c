@@ -6,6 +6,7 @@
 #include "client/map.h"
 #include "client/reply.h"
 #include "client/task_options.h"
+#include "common/block.h"
 #include "common/error.h"
 
 /* Bytes of a chunk, in or out: large enough to make its way cheap, small enough to be spread over executors. */
@@ -207,7 +208,7 @@ netpool_status netpool_map_bytes(netpool *pool, const char *function, const netp
 void netpool_free_results(netpool_bytes *results, size_t count)
 {
     for (size_t i = 0; results != NULL && i < count; i++) {
-        free((void *)(uintptr_t)results[i].data);
+        np_block_free(results[i].data);
         results[i] = (netpool_bytes){0};
     }
 }

@@ -241,7 +241,9 @@ netpool_protobuf_map(netpool *pool, const char *function, const void *in, size_t
         }
         netpool_free_results(results, count);
     }
-    netpool_free_results(inputs, packed);
+    while (packed > 0) {
+        free((void *)(uintptr_t)inputs[--packed].data);
+    }
     free(inputs);
     free(results);
     return status;

@@ -4,6 +4,7 @@
 
 #include "client/failure.h"
 #include "client/reply.h"
+#include "common/block.h"
 #include "common/clock.h"
 
 /* Payload bytes of one reduction on their way to each executor. More does harm: the sum of 100 million doubles on two
@@ -16,7 +17,7 @@ struct step {
     struct np_list node; /* in reduction.active or .idle */
     struct reduction *reduction;
     struct reduce_node place;
-    void *owned; /* input; NULL: borrowed */
+    void *owned; /* input, a block; NULL: borrowed */
 };
 
 /* Cancelling one step inside of another one's end may end it at once: only the outermost call may say that it is
@@ -69,7 +70,7 @@ static void submit(struct reduction *reduction, struct reduce_node place, netpoo
     struct np_list *idle = np_list_pop_front(&reduction->idle);
     struct step *step = idle != NULL ? NP_CONTAINER(idle, struct step, node) : malloc(sizeof *step);
     if (step == NULL) {
-        free(owned);
+        np_block_free(owned);
         fail_here(reduction, place, NETPOOL_NO_MEMORY, dialogue, now);
         return;
     }
@@ -78,6 +79,7 @@ static void submit(struct reduction *reduction, struct reduce_node place, netpoo
         .kind = place.level == 0 ? &reduction->leaf_kind : &reduction->combine_kind,
         .input = input.data,
         .input_size = input.size,
+        .is_input_block = owned != NULL,
         .first_item = reduce_tree_first(&reduction->tree, place),
         .lane = reduction->lane,
         .finished = step_finished,
@@ -175,7 +177,7 @@ static void take_result(struct reduction *reduction, const struct step *step, co
     } else if (reduction->status == NETPOOL_OK) {
         add(reduction, step->place, part, dialogue, outcome->now);
     } else {
-        free((void *)(uintptr_t)part.data);
+        np_block_free(part.data);
     }
 }
 
@@ -190,7 +192,7 @@ static void step_finished(struct np_task *task, const struct np_outcome *outcome
     reduction->in_flight_bytes -= task->input_size;
     uint64_t items = step->place.level == 0 ? reduce_tree_inputs(&reduction->tree, step->place) : 0;
     pool_book(reduction->pool, reduction->profile, task, outcome, items);
-    free(step->owned);
+    np_block_free(step->owned);
     step->owned = NULL;
     if (outcome->status != NETPOOL_OK) {
         fail(reduction, step->place, outcome, dialogue);
@@ -241,7 +243,7 @@ static void clean_up(struct reduction *reduction)
     }
     reduce_tree_fini(&reduction->tree);
     if (reduction->status != NETPOOL_OK) {
-        free((void *)(uintptr_t)reduction->result.data);
+        np_block_free(reduction->result.data);
         reduction->result = (netpool_bytes){0};
     }
 }

@@ -19,11 +19,11 @@ struct reduction;
 
 /* What the array form and the form for values of any size do not share. */
 struct reduce_operations {
-    /* The input of a leaf: borrowed from the caller's array, or new memory, then *owned is it. NETPOOL_NO_MEMORY;
+    /* The input of a leaf: borrowed from the caller's array, or a new block, then *owned is it. NETPOOL_NO_MEMORY;
      * NETPOOL_TOO_LARGE with reduction->reason. */
     netpool_status (*leaf)(struct reduction *reduction, size_t first, size_t count, netpool_bytes *input,
                            void **owned);
-    /* The input of a combination, in new memory. */
+    /* The input of a combination, a new block. */
     netpool_status (*join)(struct reduction *reduction, const struct reduce_group *group, netpool_bytes *input);
     /* Is this a partial result? Anything but NETPOOL_OK fails the reduction; reduction->reason says why. */
     netpool_status (*check)(struct reduction *reduction, const struct np_outcome *outcome);
@@ -49,7 +49,7 @@ struct reduction {
     netpool_status status;
     netpool_failure failure; /* of the first failed step that is known; item: its first input */
     struct reduce_node failed;
-    netpool_bytes result; /* owned by the caller, if status is NETPOOL_OK */
+    netpool_bytes result; /* a block, owned by the caller, if status is NETPOOL_OK */
 
     /* private */
     struct event done;

@@ -7,6 +7,7 @@
 #include "client/last_error.h"
 #include "client/reduce.h"
 #include "client/task_options.h"
+#include "common/block.h"
 #include "common/error.h"
 #include "worker/parts.h"
 
@@ -28,7 +29,7 @@ static netpool_status array_leaf(struct reduction *reduction, size_t first, size
 static netpool_status array_join(struct reduction *reduction, const struct reduce_group *group, netpool_bytes *input)
 {
     const size_t size = reduction->out_size;
-    char *bytes = malloc(group->wanted * size);
+    char *bytes = np_block_new(group->wanted * size);
     if (bytes == NULL) {
         return NETPOOL_NO_MEMORY;
     }
@@ -63,7 +64,7 @@ static netpool_status pack(struct reduction *reduction, const netpool_bytes *par
                        limit);
         return NETPOOL_TOO_LARGE;
     }
-    void *bytes = malloc(size);
+    void *bytes = np_block_new(size);
     if (bytes == NULL) {
         return NETPOOL_NO_MEMORY;
     }
@@ -237,7 +238,7 @@ netpool_status netpool_reduce(netpool *pool, const char *combine, const void *in
     netpool_status status = reduce_array(pool, combine, count, options != NULL ? options : &none, &reduction, error);
     if (status == NETPOOL_OK && reduction.result.data != NULL) {
         memcpy(out, reduction.result.data, out_size);
-        free((void *)(uintptr_t)reduction.result.data);
+        np_block_free(reduction.result.data);
     }
     return last_error_from(status, __func__, error);
 }

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "common/block.h"
+
 /* A key of the table is a level and the index of a group of nodes of that level. */
 enum { LEVEL_SHIFT = 57 };
 
@@ -21,7 +23,7 @@ void reduce_tree_init(struct reduce_tree *tree, uint64_t count, uint64_t chunk, 
 void reduce_group_free(struct reduce_group *group)
 {
     for (uint64_t i = 0; i < group->wanted; i++) {
-        free((void *)(uintptr_t)group->parts[i].data);
+        np_block_free(group->parts[i].data);
     }
     free(group);
 }
@@ -91,7 +93,7 @@ netpool_status reduce_tree_add(struct reduce_tree *tree, struct reduce_node *nod
         if (wanted > 1) {
             struct reduce_group *group = find_group(tree, key, wanted);
             if (group == NULL) {
-                free((void *)(uintptr_t)part->data);
+                np_block_free(part->data);
                 return NETPOOL_NO_MEMORY;
             }
             group->parts[node->index - first] = *part;

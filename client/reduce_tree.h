@@ -26,7 +26,7 @@ struct reduce_node {
     uint64_t index;
 };
 
-/* Neighbours; data is owned, NULL where size is 0. */
+/* Neighbours; data is a block of its own, NULL where size is 0. */
 struct reduce_group {
     uint64_t wanted;
     uint64_t have;

@@ -8,8 +8,8 @@
 
 void *reply_take_bytes(const struct np_outcome *outcome)
 {
-    if (outcome->message != NULL) {
-        return np_message_take_body(outcome->message);
+    if (outcome->is_block) {
+        return np_block_share(outcome->data);
     }
     void *bytes = np_block_new(outcome->size);
     if (bytes != NULL) {

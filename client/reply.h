@@ -13,18 +13,18 @@
 /* Zero-initialized is empty. */
 struct reply {
     netpool_result result;
-    void *owned; /* result bytes that are not inline */
+    void *owned; /* result bytes that are not inline: a block, which others may read, too */
     netpool_failure *failure;
     alignas(16) uint8_t bytes[REPLY_INLINE];
 };
 
-/* Keeps the outcome; takes a large body over instead of copying it. Without memory it becomes a NETPOOL_NO_MEMORY. On
+/* Keeps the outcome; shares a large body instead of copying it. Without memory it becomes a NETPOOL_NO_MEMORY. On
  * the leader. */
 void reply_keep(struct reply *reply, const struct np_task *task, const struct np_outcome *outcome);
 
 void reply_fini(struct reply *reply);
 
-/* Copies an outcome's bytes to new memory, or takes them over; NULL when out of memory. size > 0. */
+/* A block with an outcome's bytes, copied or shared; NULL when out of memory. size > 0. */
 void *reply_take_bytes(const struct np_outcome *outcome);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "client/last_error.h"
 #include "client/task_options.h"
+#include "common/block.h"
 #include "common/clock.h"
 #include "common/error.h"
 
@@ -16,6 +17,7 @@ enum { IN_FLIGHT_DEFAULT = 4096 };
 void stream_free_item(struct item *item)
 {
     reply_fini(&item->reply);
+    np_block_free(item->block);
     free(item);
 }
 
@@ -41,6 +43,8 @@ static void item_finished(struct np_task *task, const struct np_outcome *outcome
     struct netpool_stream *stream = item->stream;
     np_list_remove(&item->node);
     pool_book(stream->pool, &stream->profile, task, outcome, 1);
+    np_block_free(item->block);
+    item->block = NULL;
     if (atomic_load(&stream->is_closed)) {
         stream_free_item(item);
     } else {
@@ -197,17 +201,27 @@ static netpool_status wait_for_room(struct netpool_stream *stream, size_t size, 
 
 static struct item *new_item(struct netpool_stream *stream, netpool_bytes input)
 {
-    struct item *item = aligned_alloc(16, (sizeof *item + input.size + 15) & ~(size_t)15);
+    bool is_large = input.size > NP_FRAME_BODY_MAX;
+    struct item *item = aligned_alloc(16, (sizeof *item + (is_large ? 0 : input.size) + 15) & ~(size_t)15);
     if (item == NULL) {
         return NULL;
     }
     memset(item, 0, sizeof *item);
+    item->task.input = item->input;
+    if (is_large) {
+        item->block = np_block_new(input.size);
+        if (item->block == NULL) {
+            free(item);
+            return NULL;
+        }
+        item->task.input = item->block;
+        item->task.is_input_block = true;
+    }
     if (input.size > 0) {
-        memcpy(item->input, input.data, input.size);
+        memcpy((void *)(uintptr_t)item->task.input, input.data, input.size);
     }
     item->task.kind = &stream->kind;
     item->task.lane = stream->lane;
-    item->task.input = item->input;
     item->task.input_size = input.size;
     item->task.finished = item_finished;
     item->task.submitted = np_clock_now();

@@ -24,6 +24,7 @@ struct item {
     struct np_list node; /* in stream->active; the leader's */
     uint64_t index;
     struct reply reply;
+    void *block; /* a large input; NULL: it lies in `input` */
     alignas(16) uint8_t input[];
 };
 

@@ -31,14 +31,13 @@ struct np_task_kind {
 /* How a task ended. Everything is borrowed for the call of `finished`. */
 struct np_outcome {
     netpool_status status;
-    const uint8_t *data;        /* result */
-    size_t size;                /* bytes */
-    struct np_message *message; /* not NULL: the result is the whole body of this message, which may be taken
-                                   (np_message_take_body) instead of copied */
-    unsigned attempt;           /* 0: it never ran */
-    uint32_t pid;               /* 0: unknown */
-    const char *worker;         /* "" unknown; kept (dialogue_config.keep_name), so that equal ones are the same */
-    const char *host;           /* "" unknown; kept, too */
+    const uint8_t *data; /* result */
+    size_t size;         /* bytes */
+    bool is_block;       /* data is a whole block, which may be shared */
+    unsigned attempt;    /* 0: it never ran */
+    uint32_t pid;        /* 0: unknown */
+    const char *worker;  /* "" unknown; kept (dialogue_config.keep_name), so that equal ones are the same */
+    const char *host;    /* "" unknown; kept, too */
     uint64_t queue_ns;
     uint64_t compute_ns;
     int64_t now;                /* when it was received */
@@ -63,6 +62,7 @@ struct np_task {
     const struct np_task_kind *kind; /* borrowed as long as the task lives */
     const void *input;
     size_t input_size;   /* bytes */
+    bool is_input_block; /* it is a whole block, which may be shared */
     uint64_t first_item; /* index in its map of the first item, 0 outside of one */
     uint64_t lane;       /* tasks of the same one run one at a time; 0: none */
     /* Called exactly once. May submit and cancel (this task too, anew) and free the task. */

@@ -1,8 +1,9 @@
 #include "common/block.h"
 
-#include <malloc.h>
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 enum {
@@ -10,10 +11,21 @@ enum {
     SMALLEST_KEPT = 32 * 1024,      /* malloc is good at what is smaller */
     LARGEST_KEPT = 2 * 1024 * 1024, /* so at most 16 MiB are kept */
     PAGE = 4096,
-    HEADER = 256, /* room for what some users have in front of a payload: one block fits all */
+    LARGE_ALIGNMENT = 64, /* bytes, from SMALLEST_KEPT on */
+    SLACK = 256,          /* so that one block fits all who have a little in front of a payload, or behind it */
 };
 
-/* Sanitizers are to see every use of a freed block. */
+#define MAGIC UINT32_C(0x6b6c6f62)
+
+/* Stands right in front of the block. */
+struct header {
+    size_t capacity; /* bytes of the block */
+    _Atomic uint32_t references;
+    uint32_t magic;
+};
+_Static_assert(sizeof(struct header) == 16, "blocks are aligned as malloc's memory");
+
+/* Sanitizers are to see every use of a freed block, and of what lies behind it. */
 #if defined(__SANITIZE_ADDRESS__)
 #define KEEPS_BLOCKS false
 #elif defined(__has_feature)
@@ -25,16 +37,57 @@ enum {
 #define KEEPS_BLOCKS true
 #endif
 
-/* Whoever has taken a block out of its place by an exchange has it alone. No lock: a fork may come at any time. */
-static void *_Atomic kept[KEPT_MAX];
+static struct header *header_of(const void *block)
+{
+    struct header *header = (struct header *)(uintptr_t)block - 1;
+    assert(header->magic == MAGIC);
+    return header;
+}
+
+static bool is_large(size_t size)
+{
+    return KEEPS_BLOCKS && size >= SMALLEST_KEPT;
+}
+
+/* Bytes in front of the block, its header among them. */
+static size_t offset_of(size_t capacity)
+{
+    return is_large(capacity) ? LARGE_ALIGNMENT : sizeof(struct header);
+}
+
+static void *allocate(size_t size)
+{
+    if (size > PTRDIFF_MAX - PAGE - SLACK) {
+        return NULL;
+    }
+    size_t capacity = is_large(size) ? (size + SLACK + PAGE - 1) / PAGE * PAGE : size;
+    size_t offset = offset_of(capacity);
+    uint8_t *memory = is_large(size) ? aligned_alloc(LARGE_ALIGNMENT, offset + capacity) : malloc(offset + capacity);
+    if (memory == NULL) {
+        return NULL;
+    }
+    *((struct header *)(void *)(memory + offset) - 1) = (struct header){capacity, 1, MAGIC};
+    return memory + offset;
+}
+
+static void release(void *block)
+{
+    struct header *header = header_of(block);
+    header->magic = 0;
+    free((uint8_t *)block - offset_of(header->capacity));
+}
+
+/* The memory of large blocks, from its first byte, so that leak checkers see it held. Whoever has taken it out of its
+ * place by an exchange has it alone. No lock: a fork may come at any time. */
+static uint8_t *_Atomic kept[KEPT_MAX];
 static atomic_uint next_victim;
 
-static bool keep_in_free_place(void *block)
+static bool keep_in_free_place(uint8_t *block)
 {
     for (int i = 0; i < KEPT_MAX; i++) {
-        void *nothing = NULL;
+        uint8_t *nothing = NULL;
         if (atomic_load_explicit(&kept[i], memory_order_relaxed) == NULL &&
-            atomic_compare_exchange_strong_explicit(&kept[i], &nothing, block, memory_order_release,
+            atomic_compare_exchange_strong_explicit(&kept[i], &nothing, block - LARGE_ALIGNMENT, memory_order_release,
                                                     memory_order_relaxed)) {
             return true;
         }
@@ -42,20 +95,32 @@ static bool keep_in_free_place(void *block)
     return false;
 }
 
+/* The block that was kept there, or NULL; `instead` is kept in its place. */
+static uint8_t *exchange_kept(unsigned place, uint8_t *instead)
+{
+    uint8_t *memory = atomic_exchange_explicit(&kept[place], instead != NULL ? instead - LARGE_ALIGNMENT : NULL,
+                                               memory_order_acq_rel);
+    return memory != NULL ? memory + LARGE_ALIGNMENT : NULL;
+}
+
 /* One that is large enough and not much too large, or NULL. */
 static void *take_kept(size_t size)
 {
-    for (int i = 0; i < KEPT_MAX; i++) {
+    for (unsigned i = 0; i < KEPT_MAX; i++) {
         if (atomic_load_explicit(&kept[i], memory_order_relaxed) == NULL) {
             continue;
         }
-        void *block = atomic_exchange_explicit(&kept[i], NULL, memory_order_acquire);
-        size_t usable = malloc_usable_size(block); /* of NULL: 0 */
-        if (usable >= size && usable - size <= size / 4 + PAGE) {
+        uint8_t *block = exchange_kept(i, NULL);
+        if (block == NULL) {
+            continue;
+        }
+        struct header *header = header_of(block);
+        if (header->capacity >= size && header->capacity - size <= size / 4 + PAGE) {
+            atomic_store_explicit(&header->references, 1, memory_order_relaxed);
             return block;
         }
-        if (block != NULL && !keep_in_free_place(block)) {
-            free(block);
+        if (!keep_in_free_place(block)) {
+            release(block);
         }
     }
     return NULL;
@@ -63,22 +128,36 @@ static void *take_kept(size_t size)
 
 void *np_block_new(size_t size)
 {
-    if (!KEEPS_BLOCKS || size < SMALLEST_KEPT || size > LARGEST_KEPT) {
-        return malloc(size);
-    }
-    void *block = take_kept(size);
-    return block != NULL ? block : malloc((size + HEADER + PAGE - 1) / PAGE * PAGE);
+    void *block = is_large(size) && size <= LARGEST_KEPT ? take_kept(size) : NULL;
+    return block != NULL ? block : allocate(size);
 }
 
-void np_block_free(void *block)
+void *np_block_share(const void *block)
 {
-    size_t usable = KEEPS_BLOCKS ? malloc_usable_size(block) : 0;
-    if (usable < SMALLEST_KEPT || usable > LARGEST_KEPT + 2 * PAGE) {
-        free(block);
+    uint32_t before = atomic_fetch_add_explicit(&header_of(block)->references, 1, memory_order_relaxed);
+    assert(before > 0);
+    return (void *)(uintptr_t)block;
+}
+
+void np_block_free(const void *shared)
+{
+    if (shared == NULL) {
         return;
     }
-    if (!keep_in_free_place(block)) {
-        unsigned victim = atomic_fetch_add_explicit(&next_victim, 1, memory_order_relaxed) % KEPT_MAX;
-        free(atomic_exchange_explicit(&kept[victim], block, memory_order_acq_rel));
+    uint8_t *block = (uint8_t *)(uintptr_t)shared;
+    struct header *header = header_of(block);
+    uint32_t references = atomic_fetch_sub_explicit(&header->references, 1, memory_order_acq_rel);
+    assert(references > 0);
+    if (references > 1) {
+        return;
+    }
+    if (!is_large(header->capacity) || header->capacity > LARGEST_KEPT + 2 * PAGE) {
+        release(block);
+    } else if (!keep_in_free_place(block)) {
+        unsigned place = atomic_fetch_add_explicit(&next_victim, 1, memory_order_relaxed) % KEPT_MAX;
+        uint8_t *victim = exchange_kept(place, block);
+        if (victim != NULL) {
+            release(victim);
+        }
     }
 }

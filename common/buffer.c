@@ -71,6 +71,14 @@ void np_buffer_trim(struct np_buffer *buffer, size_t keep)
     }
 }
 
+uint8_t *np_buffer_take(struct np_buffer *buffer)
+{
+    assert(buffer->start == 0);
+    uint8_t *memory = buffer->memory;
+    *buffer = (struct np_buffer){0};
+    return memory;
+}
+
 void np_buffer_fini(struct np_buffer *buffer)
 {
     np_block_free(buffer->memory);

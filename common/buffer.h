@@ -49,6 +49,10 @@ static inline void np_buffer_clear(struct np_buffer *buffer)
 /* Gives memory back when the buffer is empty and holds more than `keep` bytes. */
 void np_buffer_trim(struct np_buffer *buffer, size_t keep);
 
+/* The memory, a block that is now the caller's, whose first byte must not have been consumed. The buffer is empty and
+ * valid again. */
+uint8_t *np_buffer_take(struct np_buffer *buffer);
+
 /* Frees the memory; the buffer is empty and valid again. */
 void np_buffer_fini(struct np_buffer *buffer);
 

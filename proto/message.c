@@ -10,16 +10,15 @@
 /* A generous allowance for fields of a later minor version. */
 enum { UNKNOWN_FIELDS_MAX = 16 };
 
-uint8_t *np_message_take_body(struct np_message *message)
+uint8_t *np_message_take_body(const struct np_message *message)
 {
-    uint8_t *body = message->owned_body;
-    if (body == NULL) {
-        body = np_block_new(message->body_size > 0 ? message->body_size : 1);
-        if (body != NULL && message->body_size > 0) {
-            memcpy(body, message->body, message->body_size);
-        }
+    if (np_message_has_block(message)) {
+        return np_block_share(message->body);
     }
-    message->owned_body = NULL;
+    uint8_t *body = np_block_new(message->body_size > 0 ? message->body_size : 1);
+    if (body != NULL && message->body_size > 0) {
+        memcpy(body, message->body, message->body_size);
+    }
     return body;
 }
 

@@ -17,13 +17,24 @@
 #include "common/netpool_status.h"
 #include "netpool.pb-c.h"
 #include "proto/frame.h"
+#include "proto/limits.h"
 
+/* Both borrowed; they live until the receiving call returns. */
 struct np_message {
-    const Np__Envelope *envelope; /* borrowed; lives until the receiving call returns */
-    const uint8_t *body;          /* borrowed likewise, unless taken */
+    const Np__Envelope *envelope;
+    const uint8_t *body; /* a whole block if it is large: see np_message_has_block */
     size_t body_size;
-    uint8_t *owned_body; /* malloc'ed memory whose start is `body`, or NULL when the body lies in a read buffer */
 };
+
+/*
+ * Everywhere that messages pass (here, channel_send, core_output.send, dialogue_output.send) a body larger than
+ * NP_FRAME_BODY_MAX is a whole block, of which its first byte is the start. Whoever is handed it may np_block_share
+ * it instead of copying, and nobody writes to it any more. A smaller body may lie anywhere.
+ */
+static inline bool np_message_has_block(const struct np_message *message)
+{
+    return message->body_size > NP_FRAME_BODY_MAX;
+}
 
 /* Where the body begins, for walks through it: never NULL, to which C lets nobody add even 0. */
 static inline const uint8_t *np_message_bytes(const struct np_message *message)
@@ -31,9 +42,9 @@ static inline const uint8_t *np_message_bytes(const struct np_message *message)
     return message->body != NULL ? message->body : (const uint8_t *)"";
 }
 
-/* The body as malloc'ed memory that now belongs to the caller: handed over where the message owned it, else copied.
- * NULL when out of memory; never NULL for an empty body otherwise. */
-uint8_t *np_message_take_body(struct np_message *message);
+/* A block with the body, of which the caller has a reference: shared if it is a block already, else copied, so it is
+ * not to be written to. NULL when out of memory; never NULL for an empty body otherwise. */
+uint8_t *np_message_take_body(const struct np_message *message);
 
 /* Decodes one frame's header into `arena` (reset by the caller, budget set here from the header's size) and checks it
  * structurally. Not checked: sizes against the body when large_body is set; the channel does that when it is whole.

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/block.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "transport/channel_input.h"
@@ -108,7 +107,6 @@ static void deliver(struct channel *channel, struct np_message *message)
     } else if (envelope->kind_case != NP__ENVELOPE__KIND_HEARTBEAT) {
         channel->handler->received(channel->owner, channel, message);
     }
-    np_block_free(message->owned_body);
 }
 
 /* Delivers the whole messages that have come. Callbacks may end or destroy the channel on the way. */

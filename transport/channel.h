@@ -52,9 +52,10 @@ enum channel_urgency {
     CHANNEL_URGENT    /* may overtake a large body on its way: heartbeats, credits, acknowledgements, small results */
 };
 
-/* Encodes the message at once; envelope and body may be reused when this returns. Sets large_body itself. The bytes
- * leave with channel_flush at the latest, which the owner calls once at the end of its turn. On a dead channel:
- * nothing happens. NETPOOL_NO_MEMORY: nothing was queued. */
+/* Encodes the message at once; envelope and body may be reused when this returns, but for a large body: that is a
+ * block (np_message_has_block) and shared until it is written. Sets large_body itself. The bytes leave with
+ * channel_flush at the latest, which the owner calls once at the end of its turn. On a dead channel: nothing happens.
+ * NETPOOL_NO_MEMORY: nothing was queued. */
 NETPOOL_MUST_CHECK netpool_status channel_send(struct channel *channel, Np__Envelope *envelope, const void *body,
                                                size_t body_size, enum channel_urgency urgency);
 

@@ -17,6 +17,8 @@ void channel_input_fini(struct channel_input *input)
 {
     np_buffer_fini(&input->bytes);
     drop_large(&input->large);
+    np_block_free(input->given);
+    input->given = NULL;
 }
 
 /* The two sides' first messages, before roles are known. */
@@ -68,16 +70,17 @@ static netpool_status begin_large(struct channel_input *input, const Np__Envelop
     return NETPOOL_OK;
 }
 
-/* Turns the complete large body into its message; the body's memory goes with it. */
-static netpool_status finish_large(struct large_input *large, struct np_arena *arena, struct np_message *message,
+/* Turns the complete large body into its message. */
+static netpool_status finish_large(struct channel_input *input, struct np_arena *arena, struct np_message *message,
                                    netpool_error *error)
 {
+    struct large_input *large = &input->large;
     struct np_frame announced = {.header = large->header, .header_size = large->header_size};
     const Np__Envelope *envelope;
     netpool_status status = np_message_decode(&announced, arena, &envelope, error);
     if (status == NETPOOL_OK) {
-        *message = (struct np_message){
-            .envelope = envelope, .body = large->body, .body_size = large->size, .owned_body = large->body};
+        *message = (struct np_message){.envelope = envelope, .body = large->body, .body_size = large->size};
+        input->given = large->body;
         large->body = NULL;
     }
     drop_large(large);
@@ -97,7 +100,7 @@ static netpool_status append_chunk(struct channel_input *input, const struct np_
         return NETPOOL_OK;
     }
     *is_whole = true;
-    return finish_large(large, arena, message, error);
+    return finish_large(input, arena, message, error);
 }
 
 static netpool_status handle_frame(struct channel_input *input, const struct np_frame *frame, struct np_arena *arena,
@@ -130,6 +133,8 @@ netpool_status channel_input_next(struct channel_input *input, struct np_arena *
                                   bool *is_whole, netpool_error *error)
 {
     *is_whole = false;
+    np_block_free(input->given);
+    input->given = NULL;
     while (!*is_whole) {
         np_buffer_consume(&input->bytes, input->handled);
         input->handled = 0;

@@ -23,6 +23,7 @@ struct channel_input {
     struct np_buffer bytes; /* filled by the channel */
     size_t handled;         /* bytes at the front that belong to the message given out last */
     struct large_input large;
+    uint8_t *given;       /* block that is the body of the message given out last; NULL: it has none */
     uint64_t max_payload; /* bytes of the largest body accepted */
     Np__Role local_role;
     Np__Role remote_role; /* NONE: not known yet, only the opening messages pass */
@@ -31,7 +32,7 @@ struct channel_input {
 void channel_input_fini(struct channel_input *input);
 
 /* The next whole message, *is_whole false when more bytes are needed. It lies in the arena and in the input's bytes
- * until the next call; an owned body not taken is the caller's to free. NETPOOL_PROTOCOL: the peer broke a rule. */
+ * until the next call. NETPOOL_PROTOCOL: the peer broke a rule. */
 NETPOOL_MUST_CHECK netpool_status channel_input_next(struct channel_input *input, struct np_arena *arena,
                                                      struct np_message *message, bool *is_whole,
                                                      netpool_error *error);

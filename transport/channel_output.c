@@ -12,14 +12,15 @@ enum {
     KEEP = 64 * 1024       /* bytes of memory kept while there is nothing to write */
 };
 
-/* A frame, and the large body it announces, if there is one, with room between them for the first chunk's head. The
- * heads of the chunks that follow are put over what was sent, so that each chunk is written from where it lies. */
+/* A frame, and the large body it announces, if there is one, which is sent from where it lies. */
 struct large_output {
     struct np_list link;
-    size_t size;    /* of all bytes */
-    size_t body_at; /* where the large body begins; size: there is none */
-    size_t sent;    /* bytes at the front that were cut off as pieces */
-    uint8_t bytes[];
+    const uint8_t *block; /* a reference; NULL: there is none */
+    size_t size;          /* of the block's bytes that are sent */
+    size_t cut;           /* of them cut off as pieces */
+    size_t frame_size;
+    bool is_begun;   /* the frame is cut off */
+    uint8_t bytes[]; /* the frame, and behind it the head of the chunk that is being written */
 };
 
 void channel_output_init(struct channel_output *output)
@@ -28,14 +29,20 @@ void channel_output_init(struct channel_output *output)
     np_list_init(&output->waiting);
 }
 
+static void item_free(struct large_output *item)
+{
+    np_block_free(item->block);
+    free(item);
+}
+
 void channel_output_fini(struct channel_output *output)
 {
     np_buffer_fini(&output->bytes);
     for (struct np_list *node = np_list_pop_front(&output->waiting); node != NULL;
          node = np_list_pop_front(&output->waiting)) {
-        np_block_free(NP_CONTAINER(node, struct large_output, link));
+        item_free(NP_CONTAINER(node, struct large_output, link));
     }
-    output->waiting_size = output->piece_size = 0;
+    channel_output_init(output);
 }
 
 static void encode(uint8_t *out, const Np__Envelope *envelope, size_t header_size, const void *body, size_t body_size)
@@ -47,39 +54,36 @@ static void encode(uint8_t *out, const Np__Envelope *envelope, size_t header_siz
     }
 }
 
-/* What stands in front of a chunk's body: the size of that, and (body not NULL) there it is. */
-static size_t put_chunk_head(uint8_t *body, size_t body_size)
+/* What stands in front of a chunk's body. Returns its size; `out` NULL: nothing else. */
+static size_t put_chunk_head(uint8_t *out, size_t body_size)
 {
     Np__Chunk chunk = NP__CHUNK__INIT;
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_CHUNK;
     envelope.chunk = &chunk;
     size_t header_size = np__envelope__get_packed_size(&envelope);
-    size_t size = NP_FRAME_PREFIX_SIZE + header_size;
-    if (body != NULL) {
-        np_frame_prefix(body - size, header_size, body_size);
-        (void)np__envelope__pack(&envelope, body - header_size);
+    if (out != NULL) {
+        np_frame_prefix(out, header_size, body_size);
+        (void)np__envelope__pack(&envelope, out + NP_FRAME_PREFIX_SIZE);
     }
-    return size;
+    return NP_FRAME_PREFIX_SIZE + header_size;
 }
 
 static netpool_status add_waiting(struct channel_output *output, const Np__Envelope *envelope, size_t header_size,
                                   const void *body, size_t body_size, size_t large_size)
 {
     size_t frame_size = NP_FRAME_PREFIX_SIZE + header_size + body_size;
-    size_t head_size = large_size > 0 ? put_chunk_head(NULL, 0) : 0;
-    size_t size = frame_size + head_size + large_size;
-    struct large_output *item = np_block_new(sizeof *item + size);
+    struct large_output *item = malloc(sizeof *item + frame_size + put_chunk_head(NULL, 0));
     if (item == NULL) {
         return NETPOOL_NO_MEMORY;
     }
-    *item = (struct large_output){.size = size, .body_at = frame_size + head_size};
+    *item = (struct large_output){.size = large_size, .frame_size = frame_size};
     encode(item->bytes, envelope, header_size, body, body_size);
     if (large_size > 0) {
-        memcpy(item->bytes + item->body_at, body, large_size);
+        item->block = np_block_share(body);
     }
     np_list_push_back(&output->waiting, &item->link);
-    output->waiting_size += size;
+    output->waiting_size += frame_size + large_size;
     return NETPOOL_OK;
 }
 
@@ -105,36 +109,46 @@ netpool_status channel_output_add(struct channel_output *output, Np__Envelope *e
     return NETPOOL_OK;
 }
 
+static bool has_piece(const struct channel_output *output)
+{
+    return output->piece[0].iov_len + output->piece[1].iov_len > 0;
+}
+
 /* The next chunk of the first of those that wait, or all of it if it has no large body. */
 static void cut_piece(struct channel_output *output)
 {
     struct large_output *item = NP_CONTAINER(np_list_front(&output->waiting), struct large_output, link);
-    size_t start = item->sent;
-    size_t end = item->size;
-    if (item->body_at < item->size) {
-        size_t body = start < item->body_at ? item->body_at : start;
+    uint8_t *front = item->bytes + (item->is_begun ? item->frame_size : 0);
+    size_t front_size = item->is_begun ? 0 : item->frame_size;
+    size_t size = item->size - item->cut;
+    if (item->block != NULL) {
         size_t head_size = put_chunk_head(NULL, 0);
-        end = item->size - body < PIECE_MAX - head_size ? item->size : body + PIECE_MAX - head_size;
-        (void)put_chunk_head(item->bytes + body, end - body);
-        if (start > 0) {
-            start -= head_size;
-            output->waiting_size += head_size;
-        }
+        front_size += head_size;
+        output->waiting_size += head_size;
+        size_t most = PIECE_MAX - (front_size < PIECE_MAX ? front_size : head_size);
+        size = size < most ? size : most;
+        (void)put_chunk_head(item->bytes + item->frame_size, size);
     }
-    output->piece = item->bytes + start;
-    output->piece_size = end - start;
-    item->sent = end;
+    output->piece[0] = (struct iovec){front, front_size};
+    output->piece[1] = (struct iovec){(void *)(uintptr_t)(item->block + item->cut), size};
+    item->is_begun = true;
+    item->cut += size;
 }
 
 static void consume_piece(struct channel_output *output, size_t size)
 {
-    output->piece += size;
-    output->piece_size -= size;
     output->waiting_size -= size;
+    for (int i = 0; i < 2; i++) {
+        struct iovec *part = &output->piece[i];
+        size_t taken = size < part->iov_len ? size : part->iov_len;
+        part->iov_base = (uint8_t *)part->iov_base + taken;
+        part->iov_len -= taken;
+        size -= taken;
+    }
     struct large_output *item = NP_CONTAINER(np_list_front(&output->waiting), struct large_output, link);
-    if (output->piece_size == 0 && item->sent == item->size) {
+    if (!has_piece(output) && item->cut == item->size) {
         np_list_remove(&item->link);
-        np_block_free(item);
+        item_free(item);
     }
 }
 
@@ -143,15 +157,16 @@ static netpool_status write_next(struct channel_output *output, struct link *lin
                                  netpool_error *error)
 {
     size_t ready = np_buffer_size(&output->bytes);
-    if (output->piece_size == 0 && ready == 0) {
+    if (!has_piece(output) && ready == 0) {
         cut_piece(output);
     }
     netpool_status status;
-    if (output->piece_size > 0) {
-        status = link->operations->write(link, output->piece, output->piece_size, taken, error);
+    if (has_piece(output)) {
+        status = link->operations->write(link, output->piece, 2, taken, error);
         consume_piece(output, *taken);
     } else {
-        status = link->operations->write(link, np_buffer_data(&output->bytes), ready, taken, error);
+        const struct iovec frames = {np_buffer_data(&output->bytes), ready};
+        status = link->operations->write(link, &frames, 1, taken, error);
         np_buffer_consume(&output->bytes, *taken);
     }
     return status;

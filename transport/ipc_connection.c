@@ -73,14 +73,16 @@ static netpool_status connection_read(struct link *link, uint8_t *out, size_t ca
 }
 
 /* 0: sent. EAGAIN: its queue is full. */
-static int send_to(struct ipc_connection *connection, const void *data, size_t size)
+static int send_to(struct ipc_connection *connection, const struct iovec *parts, size_t count, size_t *taken)
 {
     void *zmq = connection->server->socket.zmq;
-    if (zmq_send(zmq, connection->routing_id, IPC_ROUTING_ID_SIZE, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
-        zmq_send(zmq, data, size, ZMQ_DONTWAIT) < 0) {
-        return zmq_errno() == EINTR ? EAGAIN : zmq_errno();
+    int result = 0;
+    if (zmq_send(zmq, connection->routing_id, IPC_ROUTING_ID_SIZE, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
+        result = zmq_errno();
+    } else {
+        result = ipc_socket_send(zmq, parts, count, taken);
     }
-    return 0;
+    return result == EINTR ? EAGAIN : result;
 }
 
 /* A send may have taken in the descriptor's signal that there is input, or room for another connection. */
@@ -91,23 +93,20 @@ static void look_again(struct ipc_server *server, bool others_blocked)
     }
 }
 
-static netpool_status connection_write(struct link *link, const uint8_t *data, size_t size, size_t *taken,
+static netpool_status connection_write(struct link *link, const struct iovec *parts, size_t count, size_t *taken,
                                        netpool_error *error)
 {
     struct ipc_connection *connection = from_link(link);
     struct ipc_server *server = connection->server;
     bool others_blocked = !np_list_is_empty(&server->blocked);
-    size_t part = size < IPC_MESSAGE_MAX ? size : IPC_MESSAGE_MAX;
     *taken = 0;
-    int result = connection->is_gone ? EHOSTUNREACH : send_to(connection, data, part);
+    int result = connection->is_gone ? EHOSTUNREACH : send_to(connection, parts, count, taken);
     if (result == EAGAIN) {
         if (np_list_is_empty(&connection->blocked)) {
             np_list_push_back(&server->blocked, &connection->blocked);
         }
     } else if (result != 0) {
         return broken(error);
-    } else {
-        *taken = part;
     }
     look_again(server, others_blocked);
     return NETPOOL_OK;
@@ -129,13 +128,14 @@ static bool connection_is_readable(struct link *link)
 static void connection_destroy(struct link *link)
 {
     struct ipc_connection *connection = from_link(link);
+    size_t nothing;
     connection->is_released = true;
     connection->channel = NULL;
     ipc_connection_drop_message(connection);
     np_list_remove(&connection->blocked);
     if (connection->is_gone) {
         ipc_connection_free(connection);
-    } else if (send_to(connection, "", 0) == 0) {
+    } else if (send_to(connection, NULL, 0, &nothing) == 0) {
         look_again(connection->server, !np_list_is_empty(&connection->server->blocked));
     }
 }

@@ -108,7 +108,7 @@ static netpool_status dealer_read(struct link *link, uint8_t *out, size_t capaci
     return NETPOOL_OK;
 }
 
-static netpool_status dealer_write(struct link *link, const uint8_t *data, size_t size, size_t *taken,
+static netpool_status dealer_write(struct link *link, const struct iovec *parts, size_t count, size_t *taken,
                                    netpool_error *error)
 {
     struct dealer *dealer = from_link(link);
@@ -116,11 +116,9 @@ static netpool_status dealer_write(struct link *link, const uint8_t *data, size_
     if (dealer->state == DEALER_GONE) {
         return broken(dealer, error);
     }
-    size_t part = size < IPC_MESSAGE_MAX ? size : IPC_MESSAGE_MAX;
-    if (zmq_send(dealer->socket.zmq, data, part, ZMQ_DONTWAIT) >= 0) {
-        *taken = part;
-    } else if (zmq_errno() != EAGAIN && zmq_errno() != EINTR) {
-        return np_error_set(error, NETPOOL_UNREACHABLE, "ipc://%s: %s", dealer->path, zmq_strerror(zmq_errno()));
+    int result = ipc_socket_send(dealer->socket.zmq, parts, count, taken);
+    if (result != 0 && result != EAGAIN && result != EINTR) {
+        return np_error_set(error, NETPOOL_UNREACHABLE, "ipc://%s: %s", dealer->path, zmq_strerror(result));
     }
     return NETPOOL_OK;
 }

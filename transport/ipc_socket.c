@@ -11,6 +11,7 @@
 
 #include "common/error.h"
 #include "proto/limits.h"
+#include "transport/link.h"
 
 enum {
     QUEUE_MESSAGES = 32, /* each way of one connection, of up to IPC_MESSAGE_MAX bytes */
@@ -99,6 +100,24 @@ int ipc_socket_events(void *zmq)
 {
     int events = get_option(zmq, ZMQ_EVENTS);
     return events < 0 ? 0 : events;
+}
+
+int ipc_socket_send(void *zmq, const struct iovec *parts, size_t count, size_t *taken)
+{
+    zmq_msg_t message;
+    size_t size = link_parts_size(parts, count);
+    size = size < IPC_MESSAGE_MAX ? size : IPC_MESSAGE_MAX;
+    if (zmq_msg_init_size(&message, size) != 0) {
+        return zmq_errno();
+    }
+    link_parts_copy(parts, 0, zmq_msg_data(&message), size);
+    if (zmq_msg_send(&message, zmq, ZMQ_DONTWAIT) < 0) {
+        int result = zmq_errno();
+        zmq_msg_close(&message);
+        return result;
+    }
+    *taken = size;
+    return 0;
 }
 
 bool ipc_socket_next_event(struct ipc_socket *socket, unsigned *event, uint32_t *value)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 #include <zmq.h>
 
 #include "common/netpool_status.h"
@@ -31,6 +32,9 @@ int ipc_socket_fd(void *zmq);
 
 /* ZMQ_POLLIN, ZMQ_POLLOUT; takes in what the descriptor signalled. */
 int ipc_socket_events(void *zmq);
+
+/* Sends one message of at most IPC_MESSAGE_MAX bytes without waiting. Returns 0, or ZeroMQ's error number. */
+int ipc_socket_send(void *zmq, const struct iovec *parts, size_t count, size_t *taken);
 
 /* The next event of the monitor (ZMQ_EVENT_*) and its value, mostly a descriptor. False: none. */
 bool ipc_socket_next_event(struct ipc_socket *socket, unsigned *event, uint32_t *value);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "common/netpool_status.h"
 #include "netpool.pb-c.h"
@@ -39,10 +40,11 @@ struct link_operations {
      * NETPOOL_UNREACHABLE: the link broke. */
     netpool_status (*read)(struct link *link, uint8_t *out, size_t capacity, size_t *got, netpool_error *error);
 
-    /* Writes as much as goes without waiting. *taken = 0: not now. After a partial or refused write the caller
-     * repeats with the same bytes at the same or another address (the bytes offered must not change), possibly more
-     * of them. */
-    netpool_status (*write)(struct link *link, const uint8_t *data, size_t size, size_t *taken, netpool_error *error);
+    /* Writes as much of the parts, one behind the other, as goes without waiting. *taken = 0: not now. After a
+     * partial or refused write the caller repeats with the same bytes at the same or another address (the bytes
+     * offered must not change), possibly more of them. */
+    netpool_status (*write)(struct link *link, const struct iovec *parts, size_t count, size_t *taken,
+                            netpool_error *error);
 
     /* The epoll events to wait for, given whether the caller has bytes to write. */
     uint32_t (*interest)(const struct link *link, bool want_write);
@@ -61,6 +63,11 @@ struct link {
     int fd; /* what to watch; -1: the owner of the link calls channel_ready itself */
     struct link_peer peer;
 };
+
+/* For links whose write wants bytes in one place: how many there are, and `size` of them from `from` on, which there
+ * must be. */
+size_t link_parts_size(const struct iovec *parts, size_t count);
+void link_parts_copy(const struct iovec *parts, size_t from, uint8_t *out, size_t size);
 
 /* Takes over a connected stream socket (made non-blocking here). NULL when out of memory; the fd is then still the
  * caller's. */

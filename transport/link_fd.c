@@ -42,12 +42,13 @@ static netpool_status link_fd_read(struct link *link, uint8_t *out, size_t capac
     return broken(link, error);
 }
 
-static netpool_status link_fd_write(struct link *link, const uint8_t *data, size_t size, size_t *taken,
+static netpool_status link_fd_write(struct link *link, const struct iovec *parts, size_t count, size_t *taken,
                                     netpool_error *error)
 {
-    ssize_t count = send(link->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    *taken = count > 0 ? (size_t)count : 0;
-    if (count >= 0 || errno == EAGAIN || errno == EINTR) {
+    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = count};
+    ssize_t sent = sendmsg(link->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    *taken = sent > 0 ? (size_t)sent : 0;
+    if (sent >= 0 || errno == EAGAIN || errno == EINTR) {
         return NETPOOL_OK;
     }
     return broken(link, error);

@@ -242,23 +242,53 @@ static netpool_status tls_read(struct link *link, uint8_t *out, size_t capacity,
     return NETPOOL_OK;
 }
 
+/* What is to be written, and how much of it was. */
+struct plain {
+    const struct iovec *parts; /* from the one where the rest begins on */
+    size_t skipped;            /* bytes at its front that belong to the rest no more */
+    size_t size;               /* of the rest */
+};
+
+static void plain_advance(struct plain *plain, size_t size)
+{
+    plain->skipped += size;
+    plain->size -= size;
+    while (plain->size > 0 && plain->skipped >= plain->parts->iov_len) {
+        plain->skipped -= plain->parts->iov_len;
+        plain->parts++;
+    }
+}
+
+/* Seals the next record. Bytes that do not lie together are brought together, for small records cost as much as large
+ * ones. Returns what OpenSSL does. */
+static int seal_record(struct tls_link *tls, const struct plain *plain, size_t *written)
+{
+    uint8_t together[RECORD_SIZE];
+    size_t size = plain->size < RECORD_SIZE ? plain->size : RECORD_SIZE;
+    const uint8_t *data = (const uint8_t *)plain->parts->iov_base + plain->skipped;
+    if (plain->parts->iov_len - plain->skipped < size) {
+        link_parts_copy(plain->parts, plain->skipped, together, size);
+        data = together;
+    }
+    ERR_clear_error();
+    return SSL_write_ex(tls->ssl, data, size, written);
+}
+
 /* Seals the next records. OK and none sealed: OpenSSL has to read first. */
-static netpool_status seal(struct tls_link *tls, const uint8_t *data, size_t size)
+static netpool_status seal(struct tls_link *tls, struct plain plain)
 {
     struct np_buffer *gathered = &tls->socket.gathered;
-    size_t most = size < SEALED_MAX * RECORD_SIZE ? size : SEALED_MAX * RECORD_SIZE;
+    size_t most = plain.size < SEALED_MAX * RECORD_SIZE ? plain.size : SEALED_MAX * RECORD_SIZE;
     (void)np_buffer_reserve(gathered, most + SEALED_MAX * RECORD_EXTRA); /* at once; or it grows, or fails, below */
     tls->socket.gathers = true;
     int result = 1;
-    for (size_t at = 0; at < most && tls->sealed_count < SEALED_MAX && result == 1;) {
+    while (plain.size > 0 && tls->sealed_count < SEALED_MAX && result == 1) {
         size_t before = np_buffer_size(gathered);
-        size_t offered = most - at < RECORD_SIZE ? most - at : RECORD_SIZE;
         size_t written = 0;
-        ERR_clear_error();
-        result = SSL_write_ex(tls->ssl, data + at, offered, &written);
+        result = seal_record(tls, &plain, &written);
         if (result == 1) { /* less than offered: the peer asked for smaller records */
             tls->sealed[tls->sealed_count++] = (struct sealed_record){written, np_buffer_size(gathered) - before};
-            at += written;
+            plain_advance(&plain, written);
         }
     }
     tls->socket.gathers = false;
@@ -287,7 +317,7 @@ static void send_sealed(struct tls_link *tls, size_t *taken)
     memmove(tls->sealed, tls->sealed + sent, tls->sealed_count * sizeof *tls->sealed);
 }
 
-static netpool_status tls_write(struct link *link, const uint8_t *data, size_t size, size_t *taken,
+static netpool_status tls_write(struct link *link, const struct iovec *parts, size_t count, size_t *taken,
                                 netpool_error *error)
 {
     struct tls_link *tls = of(link);
@@ -296,11 +326,16 @@ static netpool_status tls_write(struct link *link, const uint8_t *data, size_t s
         return NETPOOL_OK; /* the read that comes next tells the reason */
     }
     assert(tls->state == OPEN);
-    while (*taken < size) {
-        if (tls->sealed_count == 0 && seal(tls, data + *taken, size - *taken) != NETPOOL_OK) {
+    struct plain plain = {.parts = parts, .size = link_parts_size(parts, count)};
+    plain_advance(&plain, 0); /* past parts without bytes */
+    while (plain.size > 0) {
+        if (tls->sealed_count == 0 && seal(tls, plain) != NETPOOL_OK) {
             return np_error_set(error, tls->failure, "%s", tls->failure_reason.message);
         }
-        send_sealed(tls, taken);
+        size_t sent = 0;
+        send_sealed(tls, &sent);
+        *taken += sent;
+        plain_advance(&plain, sent);
         if (tls->sealed_count > 0 || tls->write_wants_read) {
             break;
         }

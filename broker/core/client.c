@@ -7,6 +7,7 @@
 #include "broker/core/lease.h"
 #include "broker/core/recovery.h"
 #include "broker/core/state.h"
+#include "common/block.h"
 
 #define EXPIRY_MAX_MS (UINT64_C(1000) * 60 * 60 * 24 * 365) /* a year: longer is no expiry worth keeping */
 
@@ -102,14 +103,9 @@ static bool take_task(const struct intake *intake, size_t row, const uint8_t *pa
     uint64_t seq = intake->submit->seqs[row];
     uint32_t size = intake->submit->sizes[row];
     struct core *core = intake->core;
-    bool is_whole = intake->submit->n_seqs == 1 && size > TASK_INLINE_MAX;
-    uint8_t *owned = is_whole ? np_message_take_body(intake->message) : NULL;
-    if (is_whole && owned == NULL) {
-        return false;
-    }
-    struct task *task = task_new(intake->session, intake->kind, seq, payload, size, owned);
+    bool is_block = intake->submit->n_seqs == 1 && np_message_has_block(intake->message);
+    struct task *task = task_new(intake->session, intake->kind, seq, payload, size, is_block);
     if (task == NULL) {
-        free(owned);
         return false;
     }
     task->first_item = first_item_of(intake->submit, row);
@@ -131,7 +127,7 @@ static bool take_task(const struct intake *intake, size_t row, const uint8_t *pa
 failed:
     deadline_remove(&core->deadlines, task);
     free(task->extra);
-    free(owned != NULL ? owned : task->data != task->inlined ? task->data : NULL);
+    np_block_free(task->data != task->inlined ? task->data : NULL);
     np_slab_give(task);
     return false;
 }

@@ -39,8 +39,8 @@ struct core_config {
     int64_t timeout_ns;       /* 0 = NP_TIMEOUT_MS */
 };
 
-/* Where effects go. Called from core_flush only; must not call the core. Everything passed is borrowed for the call.
- */
+/* Where effects go. Called from core_flush only; must not call the core. Everything passed is borrowed for the call;
+ * a large body may be shared (np_message_has_block). */
 struct core_output {
     void *context;
     void (*send)(void *context, uint64_t peer, Np__Envelope *envelope, const void *body, size_t body_size,
@@ -71,7 +71,7 @@ bool core_connect(struct core *core, uint64_t peer, const struct core_peer *who,
  * tasks. */
 void core_disconnect(struct core *core, uint64_t peer, bool orderly, int64_t now);
 
-/* A checked message (np_message_check, and np_message_is_allowed once roles are known). May take message's body. */
+/* A checked message (np_message_check, and np_message_is_allowed once roles are known). May share its body. */
 void core_receive(struct core *core, uint64_t peer, struct np_message *message, int64_t now);
 
 /* Deadlines: expiries, session graces, recovery, HELLO time-outs. Earlier than core_deadline is harmless. */

@@ -145,7 +145,7 @@ struct row {
     netpool_status status;
     uint32_t size;
     const uint8_t *data;
-    struct np_message *whole; /* its body is this result and worth taking over; or NULL */
+    bool is_block; /* data is a whole block */
     uint64_t compute_ns;
     uint64_t wait_ns; /* at the worker */
     uint32_t pid;
@@ -176,8 +176,7 @@ static bool finish_row(struct core *core, struct task *task, const struct row *r
     if (task->state == TASK_CANCELLING && status == NETPOOL_CANCELLED) {
         status = cancel_status(task);
     }
-    uint8_t *owned = row->whole != NULL ? np_message_take_body(row->whole) : NULL;
-    if ((row->whole != NULL && owned == NULL) || !task_store_result(core, task, row->data, row->size, owned)) {
+    if (!task_store_result(core, task, row->data, row->size, row->is_block)) {
         return false;
     }
     if (status == NETPOOL_OK) {
@@ -308,7 +307,6 @@ static bool take_too_large(struct core *core, struct worker *worker, struct task
     struct row failed = *row;
     failed.status = NETPOOL_TOO_LARGE;
     failed.size = 0;
-    failed.whole = NULL;
     failed.failure = &failure;
     return take_row(core, worker, task, &failed);
 }
@@ -318,7 +316,7 @@ static struct row read_row(const Np__Results *results, size_t i, struct np_messa
     struct row row = {.status = results->n_statuses > 0 ? (netpool_status)results->statuses[i] : NETPOOL_OK,
                       .size = results->sizes[i],
                       .data = data,
-                      .whole = results->n_seqs == 1 && results->sizes[0] > TASK_INLINE_MAX ? message : NULL,
+                      .is_block = results->n_seqs == 1 && np_message_has_block(message),
                       .compute_ns = results->n_compute_ns > i ? results->compute_ns[i] : 0,
                       .wait_ns = results->n_wait_ns > i ? results->wait_ns[i] : 0,
                       .pid = results->n_pids > i ? results->pids[i] : 0,

@@ -8,6 +8,7 @@
 #include "broker/core/record.h"
 #include "broker/core/schedule.h"
 #include "broker/core/state.h"
+#include "common/block.h"
 
 /* May this worker have the lease of a task that its client has submitted? */
 static bool is_adoptable(const struct task *task, uint32_t attempt)
@@ -47,7 +48,7 @@ static bool adopt(struct core *core, struct worker *worker, struct task *task, u
 static bool keep_unclaimed(struct core *core, struct worker *worker, struct session *session, uint64_t seq,
                            uint32_t attempt, uint64_t epoch)
 {
-    struct task *task = task_new(session, NULL, seq, NULL, 0, NULL);
+    struct task *task = task_new(session, NULL, seq, NULL, 0, false);
     if (task == NULL) {
         return false;
     }
@@ -115,7 +116,7 @@ void recovery_held(struct core *core, struct worker *worker, const Np__Held *hel
 static bool give_payload(struct core *core, struct task *task, const uint8_t *payload, uint32_t size)
 {
     if (size > 0) {
-        task->data = malloc(size);
+        task->data = np_block_new(size);
         if (task->data == NULL) {
             return false;
         }

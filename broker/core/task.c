@@ -264,10 +264,23 @@ void task_memory_fini(struct task_memory *memory)
     }
 }
 
-struct task *task_new(struct session *session, struct kind *kind, uint64_t seq, const uint8_t *payload, uint32_t size,
-                      uint8_t *owned)
+/* A block with the bytes, of which the caller has a reference; NULL when out of memory. */
+static uint8_t *keep(const uint8_t *data, uint32_t size, bool is_block)
 {
-    uint32_t inlined = owned != NULL || size > TASK_INLINE_MAX ? 0 : size;
+    if (is_block) {
+        return np_block_share(data);
+    }
+    uint8_t *block = np_block_new(size);
+    if (block != NULL) {
+        memcpy(block, data, size);
+    }
+    return block;
+}
+
+struct task *task_new(struct session *session, struct kind *kind, uint64_t seq, const uint8_t *payload, uint32_t size,
+                      bool is_block)
+{
+    uint32_t inlined = size > TASK_INLINE_MAX ? 0 : size;
     size_t index = (offsetof(struct task, inlined) + inlined - 1) / TASK_STEP;
     struct task *task = np_slab_take(&session->memory->slabs[index]);
     if (task == NULL) {
@@ -275,17 +288,17 @@ struct task *task_new(struct session *session, struct kind *kind, uint64_t seq, 
     }
     memset(task, 0, sizeof *task);
     np_list_init(&task->node);
-    if (owned == NULL && size > TASK_INLINE_MAX) {
-        owned = np_block_new(size);
-        if (owned == NULL) {
+    uint8_t *block = NULL;
+    if (size > TASK_INLINE_MAX) {
+        block = keep(payload, size, is_block);
+        if (block == NULL) {
             np_slab_give(task);
             return NULL;
         }
-        memcpy(owned, payload, size);
-    } else if (owned == NULL && size > 0) {
+    } else if (size > 0) {
         memcpy(task->inlined, payload, size);
     }
-    task->data = owned != NULL ? owned : size > 0 ? task->inlined : NULL;
+    task->data = block != NULL ? block : size > 0 ? task->inlined : NULL;
     task->seq = seq;
     task->session = session;
     task->kind = kind;
@@ -307,20 +320,20 @@ void task_drop_data(struct core *core, struct task *task)
     task->size = 0;
 }
 
-bool task_store_result(struct core *core, struct task *task, const uint8_t *data, uint32_t size, uint8_t *owned)
+bool task_store_result(struct core *core, struct task *task, const uint8_t *data, uint32_t size, bool is_block)
 {
-    if (owned == NULL && size > task->inline_capacity) {
-        owned = np_block_new(size);
-        if (owned == NULL) {
+    uint8_t *block = NULL;
+    if (size > task->inline_capacity) {
+        block = keep(data, size, is_block);
+        if (block == NULL) {
             return false;
         }
-        memcpy(owned, data, size);
     }
     task_drop_data(core, task);
-    if (owned == NULL && size > 0) {
+    if (block == NULL && size > 0) {
         memcpy(task->inlined, data, size);
     }
-    task->data = owned != NULL ? owned : size > 0 ? task->inlined : NULL;
+    task->data = block != NULL ? block : size > 0 ? task->inlined : NULL;
     task->size = size;
     session_add_bytes(core, task->session, size, true);
     return true;

@@ -116,10 +116,10 @@ struct task_memory {
 void task_memory_init(struct task_memory *memory);
 void task_memory_fini(struct task_memory *memory);
 
-/* Makes a task that is in no state's list yet; task_begin follows. A body that is worth it is taken over with `owned`
- * (malloc'ed, exactly the payload) instead of `payload`. NULL when out of memory. */
+/* Makes a task that is in no state's list yet; task_begin follows. The payload is copied, or shared if it is a whole
+ * block. NULL when out of memory. */
 struct task *task_new(struct session *session, struct kind *kind, uint64_t seq, const uint8_t *payload, uint32_t size,
-                      uint8_t *owned);
+                      bool is_block);
 
 /* Its first state: recovering, queued or leased. */
 void task_begin(struct core *core, struct task *task, enum task_state state, struct worker *worker);
@@ -144,8 +144,9 @@ void task_finish(struct core *core, struct task *task, enum task_event event, ne
 /* Drops payload or result, whatever is there. */
 void task_drop_data(struct core *core, struct task *task);
 
-/* Result bytes of a task that is about to finish: copied, or taken over with `owned`. False when out of memory. */
-bool task_store_result(struct core *core, struct task *task, const uint8_t *data, uint32_t size, uint8_t *owned);
+/* Result bytes of a task that is about to finish: copied, or shared if they are a whole block. False when out of
+ * memory. */
+bool task_store_result(struct core *core, struct task *task, const uint8_t *data, uint32_t size, bool is_block);
 
 /* NULL when out of memory. */
 struct task_extra *task_need_extra(struct task *task);

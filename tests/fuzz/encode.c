@@ -3,6 +3,7 @@
 
 #include "proto/limits.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/support/block_of.h"
 #include "tests/support/memory_link.h"
 #include "transport/channel_output.h"
 
@@ -23,11 +24,13 @@ void fuzz_append_message(struct np_buffer *out, Np__Envelope *envelope, const vo
     struct channel_output output;
     channel_output_init(&output);
     size_t wrote;
-    if (link == NULL || channel_output_add(&output, envelope, body, body_size, true) != NETPOOL_OK ||
+    void *block = block_of(body, body_size);
+    if (link == NULL || channel_output_add(&output, envelope, block, body_size, true) != NETPOOL_OK ||
         channel_output_write(&output, link, &wrote, NULL) != NETPOOL_OK ||
         np_buffer_append(out, np_buffer_data(&wire.forth.bytes), wrote) != NETPOOL_OK) {
         abort();
     }
+    np_block_free(block);
     channel_output_fini(&output);
     link->operations->destroy(link);
     memory_wire_fini(&wire);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/dialogue.h"
+#include "common/block.h"
 #include "common/clock.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/memory_link.h"
@@ -39,8 +40,8 @@ static void on_finished(struct np_task *task, const struct np_outcome *outcome)
     for (size_t i = 0; i < outcome->size; i++) {
         sum ^= outcome->data[i];
     }
-    if (outcome->message != NULL && sum % 2 == 0) {
-        free(np_message_take_body(outcome->message));
+    if (outcome->is_block && sum % 2 == 0) {
+        np_block_free(np_block_share(outcome->data));
     }
 }
 

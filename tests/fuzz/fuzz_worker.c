@@ -181,7 +181,6 @@ static void hear_worker(struct stage *stage)
             if (message.envelope->kind_case == NP__ENVELOPE__KIND_HELLO) {
                 stage->output.remote_role = NP__ROLE__WORKER;
             }
-            free(message.owned_body);
         }
     }
 }

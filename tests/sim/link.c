@@ -3,39 +3,45 @@
 #include <string.h>
 
 #include "tests/sim/world.h"
+#include "tests/support/block_of.h"
 
-/* A message on its way, in wire format: nothing is shared between the two ends. */
+/* A message on its way, in wire format: nothing is shared between the two ends but a body that nobody writes to. */
 struct parcel {
     struct np_list node;
     int64_t arrival;
     bool is_goodbye;
     size_t header_size;
     size_t body_size;
-    uint8_t bytes[];
+    void *body; /* a block */
+    uint8_t header[];
 };
 
 static struct parcel *parcel_new(const Np__Envelope *envelope, const void *body, size_t body_size)
 {
     size_t header_size = np__envelope__get_packed_size(envelope);
-    struct parcel *parcel = malloc(sizeof *parcel + header_size + body_size);
+    struct parcel *parcel = malloc(sizeof *parcel + header_size);
     if (parcel == NULL) {
         abort();
     }
     memset(parcel, 0, sizeof *parcel);
     parcel->header_size = header_size;
     parcel->body_size = body_size;
-    np__envelope__pack(envelope, parcel->bytes);
-    if (body_size > 0) {
-        memcpy(parcel->bytes + header_size, body, body_size);
-    }
+    parcel->body = block_of(body, body_size);
+    np__envelope__pack(envelope, parcel->header);
     return parcel;
+}
+
+static void parcel_free(struct parcel *parcel)
+{
+    np_block_free(parcel->body);
+    free(parcel);
 }
 
 static void drop_all(struct np_list *list)
 {
     struct np_list *node;
     while ((node = np_list_pop_front(list)) != NULL) {
-        free(NP_CONTAINER(node, struct parcel, node));
+        parcel_free(NP_CONTAINER(node, struct parcel, node));
     }
 }
 
@@ -67,23 +73,21 @@ static void deliver_to_broker(struct world *world, void *who)
         if (parcel->is_goodbye) {
             link->is_vouched = false;
             link->carries = false;
-            free(parcel);
+            parcel_free(parcel);
             core_disconnect(world->core, link->id, true, world->now);
             drop_all(&link->to_model);
             return;
         }
-        Np__Envelope *envelope = np__envelope__unpack(NULL, parcel->header_size, parcel->bytes);
+        Np__Envelope *envelope = np__envelope__unpack(NULL, parcel->header_size, parcel->header);
         WORLD_EXPECT(world, envelope != NULL);
         netpool_error error;
         if (np_message_check(envelope, parcel->body_size, &error) != NETPOOL_OK) {
             world_fail(world, "a model sent a wrong message: %s", error.message);
         }
-        struct np_message message = {
-            .envelope = envelope, .body = parcel->bytes + parcel->header_size, .body_size = parcel->body_size};
+        struct np_message message = {.envelope = envelope, .body = parcel->body, .body_size = parcel->body_size};
         core_receive(world->core, link->id, &message, world->now);
         np__envelope__free_unpacked(envelope, NULL);
-        free(message.owned_body);
-        free(parcel);
+        parcel_free(parcel);
     }
 }
 
@@ -98,20 +102,20 @@ static void deliver_to_model(struct world *world, void *who)
         }
         np_list_remove(&parcel->node);
         if (parcel->is_goodbye) {
-            free(parcel);
+            parcel_free(parcel);
             link->is_up = false;
             link->lost(world, link->model);
             break;
         }
-        Np__Envelope *envelope = np__envelope__unpack(NULL, parcel->header_size, parcel->bytes);
+        Np__Envelope *envelope = np__envelope__unpack(NULL, parcel->header_size, parcel->header);
         WORLD_EXPECT(world, envelope != NULL);
         netpool_error error;
         if (np_message_check(envelope, parcel->body_size, &error) != NETPOOL_OK) {
             world_fail(world, "the core sent a wrong message: %s", error.message);
         }
-        link->received(world, link->model, envelope, parcel->bytes + parcel->header_size, parcel->body_size);
+        link->received(world, link->model, envelope, parcel->body, parcel->body_size);
         np__envelope__free_unpacked(envelope, NULL);
-        free(parcel);
+        parcel_free(parcel);
     }
 }
 

@@ -13,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "tests/support/block_of.h"
 #include "tests/support/cmocka_all.h"
 
 static netpool_status connect_back(void *context, struct link **out, netpool_error *error)
@@ -296,8 +297,10 @@ void fake_broker_assign_as(struct fake_broker *broker, const struct fake_assignm
         Np__Envelope envelope = NP__ENVELOPE__INIT;
         envelope.kind_case = NP__ENVELOPE__KIND_ASSIGN;
         envelope.assign = &assign;
-        assert_int_equal(channel_send(broker->channel, &envelope, body, count * assignment->size, CHANNEL_IN_ORDER),
-                         NETPOOL_OK);
+        size_t size = count * assignment->size;
+        void *block = block_of(body, size);
+        assert_int_equal(channel_send(broker->channel, &envelope, block, size, CHANNEL_IN_ORDER), NETPOOL_OK);
+        np_block_free(block);
         done += count;
     }
     channel_flush(broker->channel);

@@ -44,14 +44,21 @@ static netpool_status read_pipe(struct link *link, uint8_t *out, size_t capacity
     return NETPOOL_OK;
 }
 
-static netpool_status write_pipe(struct link *link, const uint8_t *data, size_t size, size_t *taken,
+static netpool_status write_pipe(struct link *link, const struct iovec *parts, size_t count, size_t *taken,
                                  netpool_error *error)
 {
     (void)error;
     struct memory_pipe *out = ((struct memory_link *)link)->out;
+    size_t size = link_parts_size(parts, count);
     size_t room = out->capacity - np_buffer_size(&out->bytes);
     *taken = at_most(size < room ? size : room, out->write_step);
-    return np_buffer_append(&out->bytes, data, *taken);
+    uint8_t *place = np_buffer_reserve(&out->bytes, *taken);
+    if (place == NULL) {
+        return NETPOOL_NO_MEMORY;
+    }
+    link_parts_copy(parts, 0, place, *taken);
+    np_buffer_commit(&out->bytes, *taken);
+    return NETPOOL_OK;
 }
 
 static uint32_t interest(const struct link *link, bool want_write)

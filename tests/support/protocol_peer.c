@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "tests/support/block_of.h"
 #include "tests/support/cmocka_all.h"
 #include "transport/ipc.h"
 
@@ -113,7 +114,9 @@ void protocol_peer_send(struct protocol_peer *peer, Np__Envelope *envelope, cons
         }
         run_turn(peer, patience);
     }
-    assert_int_equal(channel_send(peer->channel, envelope, body, body_size, CHANNEL_IN_ORDER), NETPOOL_OK);
+    void *block = block_of(body, body_size);
+    assert_int_equal(channel_send(peer->channel, envelope, block, body_size, CHANNEL_IN_ORDER), NETPOOL_OK);
+    np_block_free(block);
     channel_flush(peer->channel);
     while (channel_backlog(peer->channel) > 0 && !peer->is_closed) {
         run_turn(peer, patience);
@@ -183,7 +186,7 @@ struct protocol_message *protocol_peer_expect(struct protocol_peer *peer, Np__En
 void protocol_message_destroy(struct protocol_message *message)
 {
     np__envelope__free_unpacked(message->envelope, NULL);
-    free(message->body);
+    np_block_free(message->body);
     free(message);
 }
 

@@ -300,13 +300,14 @@ static void verdict_is_heard_although_bytes_were_sent_before_it(void **state)
     tls_pair_run(&pair, &fixture->ground, fixture->broker, fixture->worker, "127.0.0.1");
     assert_true(pair.peer.established && !pair.broker.established);
     uint8_t data[20000] = {0};
+    const struct iovec part = {data, sizeof data};
     size_t taken;
     struct link *peer = pair.peer.link;
-    assert_int_equal(peer->operations->write(peer, data, sizeof data, &taken, NULL), NETPOOL_OK);
+    assert_int_equal(peer->operations->write(peer, &part, 1, &taken, NULL), NETPOOL_OK);
     pair.broker.link->operations->destroy(pair.broker.link);
     pair.broker.link = NULL;
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(peer->operations->write(peer, data, sizeof data, &taken, NULL), NETPOOL_OK);
+        assert_int_equal(peer->operations->write(peer, &part, 1, &taken, NULL), NETPOOL_OK);
     }
     netpool_status status = NETPOOL_OK;
     netpool_error error = {0};

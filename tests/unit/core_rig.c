@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "tests/support/block_of.h"
+
 static void on_send(void *context, uint64_t peer, Np__Envelope *envelope, const void *body, size_t body_size,
                     bool urgent)
 {
@@ -20,11 +22,8 @@ static void on_send(void *context, uint64_t peer, Np__Envelope *envelope, const 
     message->envelope = np__envelope__unpack(NULL, size, bytes);
     assert_non_null(message->envelope);
     free(bytes);
-    message->body = malloc(body_size + 1);
+    message->body = np_message_take_body(&(struct np_message){.body = body, .body_size = body_size});
     assert_non_null(message->body);
-    if (body_size > 0) {
-        memcpy(message->body, body, body_size);
-    }
     message->body_size = body_size;
     message->urgent = urgent;
 }
@@ -59,7 +58,7 @@ void rig_free(struct rig *rig)
     assert_null(rig->core);
     for (size_t i = 0; i < rig->count; i++) {
         np__envelope__free_unpacked(rig->messages[i].envelope, NULL);
-        free(rig->messages[i].body);
+        np_block_free(rig->messages[i].body);
     }
     free(rig);
 }
@@ -84,8 +83,11 @@ void rig_give(struct rig *rig, uint64_t peer, const Np__Envelope *envelope, cons
     if (np_message_check(envelope, body_size, &error) != NETPOOL_OK) {
         fail_msg("the test sent a wrong message: %s", error.message);
     }
-    struct np_message message = {.envelope = envelope, .body = body, .body_size = body_size};
+    void *block = block_of(body, body_size);
+    rig->given = block;
+    struct np_message message = {.envelope = envelope, .body = block, .body_size = body_size};
     core_receive(rig->core, peer, &message, rig->now);
+    np_block_free(block);
     core_check(rig->core);
 }
 

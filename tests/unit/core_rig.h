@@ -21,7 +21,7 @@
 struct rig_message {
     uint64_t peer;
     Np__Envelope *envelope;
-    uint8_t *body;
+    uint8_t *body; /* a block; a large body is the core's own */
     size_t body_size;
     bool urgent;
     bool taken;
@@ -33,6 +33,7 @@ struct rig {
     uint64_t next_peer;
     struct rig_message messages[RIG_MESSAGES_MAX];
     size_t count;
+    const void *given;    /* the body given last, which is a block */
     uint64_t closed_peer; /* the newest */
     netpool_status closed_status;
     char closed_reason[256];

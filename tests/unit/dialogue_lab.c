@@ -4,12 +4,13 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "tests/support/block_of.h"
 
 static void forget_sent(struct lab *lab)
 {
     for (size_t i = 0; i < lab->sent_count; i++) {
         np__envelope__free_unpacked(lab->sent[i].envelope, NULL);
-        free(lab->sent[i].body);
+        np_block_free(lab->sent[i].body);
     }
     lab->sent_count = 0;
 }
@@ -35,11 +36,8 @@ static netpool_status keep_sent(void *context, Np__Envelope *envelope, const voi
     sent->envelope = np__envelope__unpack(NULL, size, packed);
     test_free(packed);
     assert_non_null(sent->envelope);
-    sent->body = malloc(body_size + 1);
+    sent->body = np_message_take_body(&(struct np_message){.body = body, .body_size = body_size});
     assert_non_null(sent->body);
-    if (body_size > 0) {
-        memcpy(sent->body, body, body_size);
-    }
     sent->body_size = body_size;
     sent->urgent = urgent;
     return NETPOOL_OK;
@@ -80,7 +78,7 @@ void lab_fini(struct lab *lab)
     dialogue_destroy(&lab->dialogue);
     assert_null(lab->dialogue);
     for (size_t i = 0; i < LAB_TASKS_MAX; i++) {
-        free(lab->tasks[i].taken);
+        np_block_free(lab->tasks[i].taken);
     }
     free(lab->tasks);
 }
@@ -88,15 +86,11 @@ void lab_fini(struct lab *lab)
 netpool_status lab_receive(struct lab *lab, Np__Envelope *envelope, const void *body, size_t body_size)
 {
     netpool_error error = {0};
-    uint8_t *owned = NULL;
-    if (body_size > 0) { /* in memory of its exact size, so that a read past the end is seen */
-        owned = malloc(body_size);
-        assert_non_null(owned);
-        memcpy(owned, body, body_size);
-    }
-    struct np_message message = {.envelope = envelope, .body = owned, .body_size = body_size, .owned_body = owned};
+    void *block = block_of(body, body_size);
+    lab->given = block;
+    struct np_message message = {.envelope = envelope, .body = block, .body_size = body_size};
     netpool_status status = dialogue_receive(lab->dialogue, &message, lab->now, &error);
-    free(message.owned_body);
+    np_block_free(block);
     return status;
 }
 
@@ -138,8 +132,8 @@ static void task_finished(struct np_task *task, const struct np_outcome *outcome
     mine->size = outcome->size;
     mine->reason = outcome->reason;
     mine->item = outcome->failure != NULL ? outcome->failure->item : 0;
-    if (outcome->message != NULL && outcome->size >= LAB_RESULT_MAX) {
-        mine->taken = np_message_take_body(outcome->message);
+    if (outcome->is_block) {
+        mine->taken = np_block_share(outcome->data);
     } else if (outcome->size < LAB_RESULT_MAX) {
         memcpy(mine->result, outcome->data, outcome->size);
         mine->result[outcome->size] = '\0';

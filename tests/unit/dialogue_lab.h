@@ -27,7 +27,7 @@ struct lab_task {
 
 struct lab_sent {
     Np__Envelope *envelope; /* unpacked copy */
-    uint8_t *body;
+    uint8_t *body;          /* a block; a large body is the dialogue's own */
     size_t body_size;
     bool urgent;
 };
@@ -37,6 +37,7 @@ struct lab {
     int64_t now;
     struct lab_sent sent[LAB_SENT_MAX]; /* since the last look */
     size_t sent_count;
+    const void *given;     /* the body received last, which is a block */
     netpool_status output; /* what sending returns */
     size_t outputs_left;   /* sends that still succeed before `output` counts */
     struct lab_task *tasks;

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/random.h"
 #include "proto/limits.h"
+#include "tests/support/block_of.h"
 #include "tests/support/cmocka_all.h"
 #include "tests/support/memory_link.h"
 #include "transport/channel.h"
@@ -22,6 +23,7 @@ struct end {
     Np__Envelope__KindCase kinds[SEEN_MAX];
     uint64_t marks[SEEN_MAX]; /* first seq, or credit */
     uint8_t *body;            /* of the last message, taken */
+    const uint8_t *body_at;   /* where it lay */
     size_t body_size;
     bool destroy_on_message;
 };
@@ -49,8 +51,9 @@ static void on_received(void *owner, struct channel *channel, struct np_message 
         end->marks[end->seen] = message->envelope->submit->seqs[0];
     }
     end->seen++;
-    free(end->body);
+    np_block_free(end->body);
     end->body_size = message->body_size;
+    end->body_at = message->body;
     end->body = np_message_take_body(message);
     assert_non_null(end->body);
     if (end->destroy_on_message) {
@@ -97,8 +100,8 @@ static int teardown(void **state)
     struct pair *pair = *state;
     channel_destroy(&pair->client.channel);
     channel_destroy(&pair->broker.channel);
-    free(pair->client.body);
-    free(pair->broker.body);
+    np_block_free(pair->client.body);
+    np_block_free(pair->broker.body);
     memory_wire_fini(&pair->wire);
     reactor_destroy(&pair->reactor);
     free(pair);
@@ -117,7 +120,9 @@ static void send_submit(struct end *end, uint64_t seq, const void *body, size_t 
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_SUBMIT;
     envelope.submit = &submit;
-    assert_int_equal(channel_send(end->channel, &envelope, body, size, urgency), NETPOOL_OK);
+    void *block = block_of(body, size);
+    assert_int_equal(channel_send(end->channel, &envelope, block, size, urgency), NETPOOL_OK);
+    np_block_free(block);
 }
 
 static bool is_alive(const struct end *end)
@@ -228,6 +233,34 @@ static void large_bodies_of_awkward_sizes_survive_a_slow_link_and_urgent_message
         assert_int_equal(channel_backlog(pair->client.channel), 0);
     }
     free(bytes);
+}
+
+static void large_bodies_are_shared_with_the_link_and_with_who_receives_them(void **state)
+{
+    struct pair *pair = *state;
+    static uint8_t bytes[200000];
+    uint8_t *block = block_of(bytes, sizeof bytes);
+    pair->wire.forth.capacity = 1000;
+    uint64_t seq = 1;
+    uint32_t size = sizeof bytes;
+    Np__Submit submit = NP__SUBMIT__INIT;
+    submit.function = (char *)(uintptr_t) "echo";
+    submit.seqs = &seq;
+    submit.sizes = &size;
+    submit.n_seqs = submit.n_sizes = 1;
+    Np__Envelope envelope = NP__ENVELOPE__INIT;
+    envelope.kind_case = NP__ENVELOPE__KIND_SUBMIT;
+    envelope.submit = &submit;
+    assert_int_equal(channel_send(pair->client.channel, &envelope, block, sizeof bytes, CHANNEL_IN_ORDER),
+                     NETPOOL_OK);
+    channel_flush(pair->client.channel);
+    block[sizeof bytes - 1] = 7; /* against the rules, but so it is seen that there is no copy */
+    np_block_free(block);
+    exchange(pair);
+    assert_int_equal(pair->broker.seen, 1);
+    assert_ptr_equal(pair->broker.body, pair->broker.body_at);
+    assert_int_equal(pair->broker.body[0], 0);
+    assert_int_equal(pair->broker.body[sizeof bytes - 1], 7);
 }
 
 static void a_body_over_the_limit_is_refused_when_it_is_announced(void **state)
@@ -407,6 +440,7 @@ int main(void)
         WITH_PAIR(b19_messages_arrive_whole_however_the_bytes_are_cut),
         WITH_PAIR(large_bodies_cross_in_chunks_and_urgent_messages_overtake_them),
         WITH_PAIR(large_bodies_of_awkward_sizes_survive_a_slow_link_and_urgent_messages),
+        WITH_PAIR(large_bodies_are_shared_with_the_link_and_with_who_receives_them),
         WITH_PAIR(a_body_over_the_limit_is_refused_when_it_is_announced),
         WITH_PAIR(b23_a_message_not_allowed_to_the_role_closes_both_sides_with_the_reason),
         WITH_PAIR(before_roles_are_known_only_the_opening_messages_pass),

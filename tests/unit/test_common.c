@@ -78,6 +78,70 @@ static void blocks_have_one_owner_whatever_threads_do(void **state)
     }
 }
 
+static void shared_blocks_live_until_the_last_reference_is_given_back(void **state)
+{
+    (void)state;
+    for (size_t size = 1; size < 8 << 20; size *= 3) {
+        uint8_t *block = np_block_new(size);
+        assert_non_null(block);
+        memset(block, 1, size);
+        assert_ptr_equal(np_block_share(block), block);
+        np_block_free(block);
+        uint8_t *other = np_block_new(size);
+        assert_ptr_not_equal(other, block);
+        memset(other, 2, size);
+        assert_int_equal(block[0] + block[size - 1], 2);
+        np_block_free(block);
+        np_block_free(other);
+    }
+}
+
+/* Each has a reference of its own to what the others give back at the same time. */
+static void *share_block(void *block)
+{
+    const uint8_t *bytes = block;
+    bool is_intact = true;
+    for (int i = 0; i < 20000; i++) {
+        const uint8_t *again = np_block_share(bytes);
+        is_intact = is_intact && again[99999] == 7;
+        np_block_free(again);
+    }
+    is_intact = is_intact && bytes[0] == 7;
+    np_block_free(bytes);
+    return is_intact ? NULL : "a block was freed under a reader";
+}
+
+static void blocks_are_shared_by_threads(void **state)
+{
+    (void)state;
+    pthread_t threads[3];
+    uint8_t *block = np_block_new(100000);
+    assert_non_null(block);
+    memset(block, 7, 100000);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, share_block, np_block_share(block)), 0);
+    }
+    np_block_free(block);
+    for (int i = 0; i < 3; i++) {
+        void *complaint = NULL;
+        assert_int_equal(pthread_join(threads[i], &complaint), 0);
+        assert_null(complaint);
+    }
+}
+
+static void a_buffers_memory_can_be_taken_as_a_block(void **state)
+{
+    (void)state;
+    struct np_buffer buffer = {0};
+    assert_int_equal(np_buffer_append(&buffer, "text", 5), NETPOOL_OK);
+    uint8_t *block = np_buffer_take(&buffer);
+    assert_string_equal(block, "text");
+    assert_int_equal(np_buffer_append(&buffer, "more", 5), NETPOOL_OK);
+    assert_string_equal(block, "text");
+    np_block_free(block);
+    np_buffer_fini(&buffer);
+}
+
 static void buffer_keeps_bytes_in_order_under_random_use(void **state)
 {
     (void)state;
@@ -381,6 +445,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_large_block_is_used_again_for_the_next_of_its_size),
         cmocka_unit_test(blocks_have_one_owner_whatever_threads_do),
+        cmocka_unit_test(shared_blocks_live_until_the_last_reference_is_given_back),
+        cmocka_unit_test(blocks_are_shared_by_threads),
+        cmocka_unit_test(a_buffers_memory_can_be_taken_as_a_block),
         cmocka_unit_test(buffer_keeps_bytes_in_order_under_random_use),
         cmocka_unit_test(buffer_refuses_a_size_that_overflows),
         cmocka_unit_test(arena_holds_to_its_budget_and_alignment),

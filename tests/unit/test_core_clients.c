@@ -170,6 +170,35 @@ static void a_client_that_holds_nothing_may_always_submit_the_largest_payload(vo
     rig_free(rig);
 }
 
+static void large_payloads_and_results_are_shared_and_not_copied(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t worker = rig_worker(rig, 2, 1, "f");
+    uint64_t other = rig_worker(rig, 3, 1, "f");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 1, .size = 100000});
+    const void *payload = rig->given;
+    rig_flush(rig);
+    const struct rig_message *assign = rig_take(rig, worker, NP__ENVELOPE__KIND_ASSIGN);
+    assert_non_null(assign);
+    assert_ptr_equal(assign->body, payload);
+    rig_disconnect(rig, worker, false);
+    rig_flush(rig);
+    assign = rig_take(rig, other, NP__ENVELOPE__KIND_ASSIGN); /* another attempt has it, too */
+    assert_non_null(assign);
+    assert_ptr_equal(assign->body, payload);
+    rig_result(rig, other, (struct rig_result){.session = CLIENT, .seq = 1, .attempt = 2, .size = 200000});
+    const void *result = rig->given;
+    rig_flush(rig);
+    const struct rig_message *results = rig_take(rig, client, NP__ENVELOPE__KIND_RESULTS);
+    assert_non_null(results);
+    assert_ptr_equal(results->body, result);
+    rig_acknowledge(rig, client, 1, 1);
+    assert_int_equal(rig_stats(rig).memory_bytes, 0);
+    rig_free(rig);
+}
+
 static void seqs_must_ascend_and_repetitions_are_ignored(void **state)
 {
     (void)state;
@@ -563,6 +592,7 @@ int main(void)
         cmocka_unit_test(credit_comes_back_with_acknowledgements_and_is_cumulative),
         cmocka_unit_test(the_brokers_bounds_hold_over_all_clients_but_for_their_floors),
         cmocka_unit_test(a_client_that_holds_nothing_may_always_submit_the_largest_payload),
+        cmocka_unit_test(large_payloads_and_results_are_shared_and_not_copied),
         cmocka_unit_test(seqs_must_ascend_and_repetitions_are_ignored),
         cmocka_unit_test(delivery_is_bounded_until_acknowledged_and_one_result_always_fits),
         cmocka_unit_test(dispatch_pauses_while_a_client_does_not_take_its_results),

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "tests/support/block_of.h"
 #include "tests/unit/dialogue_lab.h"
 
 static const struct np_task_kind square = {.function = "square"};
@@ -213,7 +214,7 @@ static void columns_of_a_batch_of_results_reach_their_tasks(void **state)
     assert_int_equal(lab->tasks[0].item, 5);
 }
 
-static void large_result_can_be_taken_without_a_copy(void **state)
+static void large_results_are_shared_and_not_copied(void **state)
 {
     struct lab *lab = *state;
     static char text[100000];
@@ -224,6 +225,25 @@ static void large_result_can_be_taken_without_a_copy(void **state)
     assert_int_equal(lab_result(lab, 1, text), NETPOOL_OK);
     assert_int_equal(lab->tasks[0].size, sizeof text - 1);
     assert_memory_equal(lab->tasks[0].taken, text, sizeof text - 1);
+    assert_ptr_equal(lab->tasks[0].taken, lab->given);
+}
+
+static void large_inputs_are_shared_and_not_copied_if_they_are_blocks(void **state)
+{
+    struct lab *lab = *state;
+    static char text[100000];
+    void *block = block_of(text, sizeof text);
+    lab_open(lab);
+    lab_submit(lab, 0, &square, block, sizeof text);
+    lab->tasks[0].task.is_input_block = true;
+    lab_submit(lab, 1, &square, text, sizeof text);
+    assert_int_equal(lab_flush(lab), NETPOOL_OK);
+    assert_int_equal(lab->sent_count, 2);
+    assert_ptr_equal(lab->sent[0].body, block);
+    assert_ptr_not_equal(lab->sent[1].body, text); /* a slice of somebody's array */
+    assert_memory_equal(lab->sent[1].body, text, sizeof text);
+    assert_int_equal(lab_result(lab, 1, ""), NETPOOL_OK);
+    np_block_free(block); /* what was sent lives as long as somebody has it */
 }
 
 static void b42_status_that_does_not_exist_is_a_protocol_error_of_the_task(void **state)
@@ -401,7 +421,8 @@ int main(void)
         LAB_TEST(result_ends_its_task_and_is_acknowledged),
         LAB_TEST(b10_duplicate_result_is_dropped_and_acknowledged_again),
         LAB_TEST(columns_of_a_batch_of_results_reach_their_tasks),
-        LAB_TEST(large_result_can_be_taken_without_a_copy),
+        LAB_TEST(large_results_are_shared_and_not_copied),
+        LAB_TEST(large_inputs_are_shared_and_not_copied_if_they_are_blocks),
         LAB_TEST(b42_status_that_does_not_exist_is_a_protocol_error_of_the_task),
         LAB_TEST(a15_cancel_of_an_unsent_task_ends_it_at_once),
         LAB_TEST(a15_cancel_of_a_sent_task_asks_the_broker_once),

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/reduce_tree.h"
+#include "tests/support/block_of.h"
 #include "tests/support/cmocka_all.h"
 
 enum { TEXT_MAX = 4096 };
@@ -16,9 +17,9 @@ struct pending {
 
 static char *text_of(const struct reduce_group *group)
 {
-    char *text = calloc(1, TEXT_MAX);
+    char *text = np_block_new(TEXT_MAX);
     assert_non_null(text);
-    strcat(text, "(");
+    strcpy(text, "(");
     for (uint64_t i = 0; i < group->wanted; i++) {
         strcat(text, group->parts[i].data);
     }
@@ -35,7 +36,7 @@ static char *run(uint64_t count, uint64_t chunk, unsigned fan_in, unsigned seed)
     for (uint64_t i = 0; i < tree.width[0]; i++) {
         struct reduce_node node = {.index = i};
         uint64_t first = reduce_tree_first(&tree, node);
-        pending[waiting] = (struct pending){.node = node, .text = calloc(1, TEXT_MAX)};
+        pending[waiting] = (struct pending){.node = node, .text = np_block_new(TEXT_MAX)};
         (void)snprintf(pending[waiting++].text, TEXT_MAX, "%d-%d;", (int)first,
                        (int)(first + reduce_tree_inputs(&tree, node) - 1));
     }
@@ -73,9 +74,9 @@ static void a18_tree_is_the_same_in_whatever_order_results_come(void **state)
                 for (unsigned seed = 2; seed < 6; seed++) {
                     char *other = run(count, chunk, fan_in, seed);
                     assert_string_equal(first, other);
-                    free(other);
+                    np_block_free(other);
                 }
-                free(first);
+                np_block_free(first);
             }
         }
     }
@@ -99,7 +100,7 @@ static void a18_every_input_is_combined_once_and_in_order(void **state)
             }
         }
         assert_int_equal(expected, count);
-        free(text);
+        np_block_free(text);
     }
 }
 
@@ -108,10 +109,10 @@ static void shape_is_as_documented(void **state)
     (void)state;
     char *text = run(7, 1, 3, 4);
     assert_string_equal(text, "((0-0;1-1;2-2;)(3-3;4-4;5-5;)6-6;)"); /* a node with a single child is that child */
-    free(text);
+    np_block_free(text);
     text = run(1, 10, 2, 1);
     assert_string_equal(text, "0-0;");
-    free(text);
+    np_block_free(text);
 }
 
 static void inputs_of_a_node_are_those_of_its_leaves(void **state)
@@ -142,7 +143,7 @@ static void what_waits_is_freed_with_the_tree(void **state)
     reduce_tree_init(&tree, 100, 1, 10);
     for (uint64_t i = 0; i < 100; i += 3) {
         struct reduce_node node = {.index = i};
-        netpool_bytes part = {.data = calloc(1, 8), .size = 8};
+        netpool_bytes part = {.data = block_of("8 bytes", 8), .size = 8};
         struct reduce_group *ready;
         assert_int_equal(reduce_tree_add(&tree, &node, &part, &ready), NETPOOL_OK);
         assert_null(ready);

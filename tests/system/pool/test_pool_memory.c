@@ -53,6 +53,7 @@ enum { NUMBERS = 3000, SINGLES = 40 };
 
 static uint64_t numbers[NUMBERS];
 static uint64_t results[NUMBERS];
+static const char large[100000]; /* travels as a block of its own */
 
 static void count(netpool_future *future, const netpool_result *result, void *context)
 {
@@ -70,11 +71,9 @@ static bool use_futures(netpool *pool)
     size_t index;
     for (int i = 0; i < SINGLES; i++) {
         netpool_task_options options = {.on_done = count, .context = &calls, .lane = i % 2 == 0 ? "even" : NULL};
-        const netpool_bytes input = {numbers, sizeof numbers[0]};
-        submitted +=
-            netpool_submit(pool, i % 5 == 0 ? "fail" : "square", input, &options, &futures[submitted]) == NETPOOL_OK
-                ? 1
-                : 0;
+        const netpool_bytes input = i == 1 ? (netpool_bytes){large, sizeof large} : (netpool_bytes){numbers, 8};
+        const char *function = i == 1 ? "echo" : i % 5 == 0 ? "fail" : "square";
+        submitted += netpool_submit(pool, function, input, &options, &futures[submitted]) == NETPOOL_OK ? 1 : 0;
     }
     bool is_complete = true;
     if (netpool_as_completed(futures, submitted, &completion) == NETPOOL_OK) {
@@ -99,6 +98,7 @@ static bool use_maps(netpool *pool)
     for (size_t i = 0; i < SINGLES; i++) {
         items[i] = (netpool_bytes){numbers, sizeof numbers[0]};
     }
+    items[1] = (netpool_bytes){large, sizeof large};
     (void)!netpool_map(pool, "square", numbers, NUMBERS, sizeof numbers[0], results, sizeof results[0], NULL, NULL);
     (void)!netpool_map_bytes(pool, "echo", items, SINGLES, outputs, NULL, NULL);
     netpool_free_results(outputs, SINGLES);
@@ -114,6 +114,7 @@ static bool use_reductions(netpool *pool)
     for (size_t i = 0; i < SINGLES; i++) {
         items[i] = (netpool_bytes){numbers, sizeof numbers[0]};
     }
+    items[1] = (netpool_bytes){large, sizeof large};
     (void)!netpool_reduce(pool, "square", numbers, NUMBERS, sizeof numbers[0], results, sizeof results[0], &options,
                           NULL);
     if (netpool_reduce_bytes(pool, "echo", items, SINGLES, &output, &options, NULL) == NETPOOL_OK) {
@@ -130,7 +131,8 @@ static bool use_streams(netpool *pool)
     uint64_t taken = 0;
     if (netpool_stream_open(pool, "echo", NULL, &stream) == NETPOOL_OK) {
         for (int i = 0; i < SINGLES; i++) {
-            put += netpool_stream_put(stream, (netpool_bytes){numbers, 8}, -1) == NETPOOL_OK ? 1 : 0;
+            const netpool_bytes input = i == 1 ? (netpool_bytes){large, sizeof large} : (netpool_bytes){numbers, 8};
+            put += netpool_stream_put(stream, input, -1) == NETPOOL_OK ? 1 : 0;
         }
         netpool_stream_end(stream);
         while (netpool_stream_next(stream, -1, NULL, NULL) == NETPOOL_OK) {
