@@ -67,11 +67,14 @@ __attribute__((noinline)) static netpool_status return_any(netpool_call *call, c
     }
     bool is_in_place = size > 0 && np_buffer_size(call->result) >= size && data == np_buffer_data(call->result);
     np_buffer_clear(call->result);
-    if (is_in_place) {
-        np_buffer_commit(call->result, size);
-    } else if (size > 0 && np_buffer_append(call->result, data, size) != NETPOOL_OK) {
-        return run_out_of_memory(call, size);
+    if (size > 0 && !is_in_place) {
+        void *place = np_buffer_reserve(call->result, size);
+        if (place == NULL) {
+            return run_out_of_memory(call, size);
+        }
+        memmove(place, data, size);
     }
+    np_buffer_commit(call->result, size);
     return NETPOOL_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -20,6 +21,7 @@
 enum {
     BELL_FD_MIN = 200,       /* out of the way of functions that count on small numbers */
     SHORTEST_CHDIR_NS = 400, /* a call that took less cannot have changed the directory */
+    SHORT_RESULT = 2048,     /* bytes; they are copied in the time that it takes to read the clock */
 };
 
 struct executor {
@@ -30,6 +32,8 @@ struct executor {
     netpool_function **functions; /* by index in the registry */
     size_t function_count;
     size_t wanted;          /* bytes waited for in the task ring, or of room in the result ring */
+    uint32_t unrung;        /* SHARE_BELL_*: published since the bell was last looked at */
+    int64_t now;            /* ns: when the last call ended; 0: time has passed since */
     struct np_buffer input; /* payloads that do not lie in the ring in one piece */
     struct np_buffer result;
     char directory[4096]; /* where every call starts */
@@ -39,6 +43,7 @@ struct executor {
 static void ring_bell(struct executor *executor)
 {
     uint64_t one = 1;
+    executor->now = 0;
     if (write(executor->bell, &one, sizeof one) != (ssize_t)sizeof one) {
         _exit(EXECUTOR_UNUSABLE); /* a function closed the descriptor */
     }
@@ -56,19 +61,35 @@ static bool has_room(void *context)
     return ring_room(&executor->results, executor->wanted) >= executor->wanted;
 }
 
-static void wait_for_tasks(struct executor *executor, size_t wanted)
+static void look_at_bell(struct executor *executor)
 {
+    if (share_take_bell(executor->share, executor->unrung)) {
+        ring_bell(executor);
+    }
+    executor->unrung = 0;
+}
+
+static void wait(struct executor *executor, size_t wanted, uint32_t reason, bool (*is_ready)(void *executor))
+{
+    look_at_bell(executor);
+    executor->now = 0;
     executor->wanted = wanted;
-    while (!has_tasks(executor)) {
-        share_sleep(executor->share, SHARE_WAITS_FOR_TASKS, has_tasks, executor);
+    while (!is_ready(executor)) {
+        share_sleep(executor->share, reason, is_ready, executor);
     }
 }
 
-static void wait_for_room(struct executor *executor, size_t wanted)
+static inline void wait_for_tasks(struct executor *executor, size_t wanted)
 {
-    executor->wanted = wanted;
-    while (!has_room(executor)) {
-        share_sleep(executor->share, SHARE_WAITS_FOR_ROOM, has_room, executor);
+    if (!ring_has(&executor->tasks, wanted)) {
+        wait(executor, wanted, SHARE_WAITS_FOR_TASKS, has_tasks);
+    }
+}
+
+static inline void wait_for_room(struct executor *executor, size_t wanted)
+{
+    if (!ring_has_room(&executor->results, wanted)) {
+        wait(executor, wanted, SHARE_WAITS_FOR_ROOM, has_room);
     }
 }
 
@@ -124,6 +145,7 @@ static const uint8_t *take_payload(struct executor *executor, size_t size, bool 
             return payload;
         }
     }
+    executor->now = 0;
     np_buffer_clear(&executor->input);
     uint8_t *copy = np_buffer_reserve(&executor->input, padded);
     for (size_t filled = 0; filled < padded;) {
@@ -141,7 +163,7 @@ static const uint8_t *take_payload(struct executor *executor, size_t size, bool 
     return copy;
 }
 
-/* False: the supervisor has taken the task back. */
+/* False: the supervisor has taken the task back. What was published before is rung for before the task runs. */
 static bool claim(struct executor *executor, uint32_t number)
 {
     uint64_t word = atomic_load_explicit(&executor->share->claim, memory_order_acquire);
@@ -152,6 +174,10 @@ static bool claim(struct executor *executor, uint32_t number)
     } while (!atomic_compare_exchange_weak_explicit(&executor->share->claim, &word,
                                                     share_claim_word(share_claim_floor(word), number + 1),
                                                     memory_order_acq_rel, memory_order_acquire));
+    if (share_take_bell_after_claim(executor->share, executor->unrung)) {
+        ring_bell(executor);
+    }
+    executor->unrung = 0;
     return true;
 }
 
@@ -175,26 +201,68 @@ static netpool_status run(struct executor *executor, const struct task_record *r
     return call_run(&request, &executor->share->call, &executor->result, executor->message, failed_item);
 }
 
+/* Empties it and keeps what memory small payloads need. */
+static inline void forget(struct np_buffer *buffer)
+{
+    np_buffer_clear(buffer);
+    if (buffer->capacity > SHARE_RING_SIZE) {
+        np_buffer_fini(buffer);
+    }
+}
+
+/* What fits the ring lies there before the next task is claimed, and the bell is looked at then. */
 static void answer(struct executor *executor, const struct task_record *record, netpool_status status,
-                   uint64_t failed_item, int64_t started_ns, uint64_t compute_ns)
+                   uint64_t failed_item, int64_t started_ns)
 {
     bool is_ok = status == NETPOOL_OK;
     struct result_record result = {
         .number = record->number,
         .status = (uint32_t)status,
         .size = is_ok ? np_buffer_size(&executor->result) : 0,
-        .compute_ns = compute_ns,
+        .compute_ns = (uint64_t)(executor->now - started_ns),
         .failed_item = failed_item,
         .started_ns = started_ns,
         .message_size = is_ok ? 0 : (uint32_t)strlen(executor->message),
     };
-    write_result_bytes(executor, &result, sizeof result);
-    if (is_ok && result.size > 0) {
-        write_result_bytes(executor, np_buffer_data(&executor->result), result.size);
-    } else if (!is_ok) {
-        write_result_bytes(executor, executor->message, result.message_size);
+    const void *body = is_ok ? np_buffer_data(&executor->result) : (const uint8_t *)executor->message;
+    const size_t size = result.size + result.message_size;
+    if (size > SHORT_RESULT) {
+        executor->now = 0;
     }
-    publish_results(executor);
+    if (size > SHARE_WHOLE_MAX) {
+        write_result_bytes(executor, &result, sizeof result);
+        write_result_bytes(executor, body, size);
+        publish_results(executor);
+        return;
+    }
+    wait_for_room(executor, sizeof result + size);
+    ring_write(&executor->results, &result, sizeof result);
+    if (size > 0) {
+        ring_write(&executor->results, body, size);
+    }
+    ring_publish_written(&executor->results);
+    executor->unrung |= SHARE_BELL_RESULTS;
+}
+
+/* The task starts where the last one ended, if nothing that takes time lies between. One that is timed is not to pay
+ * for what this process may have waited there for a processor. */
+static void call(struct executor *executor, const struct task_record *record, const uint8_t *payload)
+{
+    uint64_t failed_item = 0;
+    const int64_t start = executor->now == 0 || record->is_timed != 0 ? np_clock_now() : executor->now;
+    atomic_store_explicit(&executor->share->started_ns, start, memory_order_relaxed);
+    netpool_status status = run(executor, record, payload, &failed_item);
+    if (__fpending(stdout) > 0) {
+        (void)fflush(stdout);
+    }
+    const int64_t end = executor->now = np_clock_now();
+    answer(executor, record, status, failed_item, start);
+    if (end - start >= SHORTEST_CHDIR_NS) {
+        look_at_bell(executor);
+        executor->now = 0;
+        (void)!chdir(executor->directory); /* gone by now? then the function has to live with it */
+    }
+    forget(&executor->result);
 }
 
 static void serve_one(struct executor *executor)
@@ -205,25 +273,14 @@ static void serve_one(struct executor *executor)
     bool in_place;
     const uint8_t *payload = take_payload(executor, record.size, &in_place);
     if (claim(executor, record.number)) {
-        int64_t start = np_clock_now();
-        atomic_store_explicit(&executor->share->started_ns, start, memory_order_relaxed);
-        uint64_t failed_item = 0;
-        netpool_status status = run(executor, &record, payload, &failed_item);
-        (void)fflush(stdout);
-        int64_t compute_ns = np_clock_now() - start;
-        answer(executor, &record, status, failed_item, start, (uint64_t)compute_ns);
-        if (compute_ns >= SHORTEST_CHDIR_NS) {
-            (void)!chdir(executor->directory); /* gone by now? then the function has to live with it */
-        }
-        np_buffer_clear(&executor->result);
-        np_buffer_trim(&executor->result, SHARE_RING_SIZE);
+        call(executor, &record, payload);
     }
     if (in_place) {
         ring_skip(&executor->tasks, share_padded(record.size));
     }
-    give_room_back(executor);
-    np_buffer_clear(&executor->input);
-    np_buffer_trim(&executor->input, SHARE_RING_SIZE);
+    ring_publish_read(&executor->tasks);
+    executor->unrung |= SHARE_BELL_ROOM;
+    forget(&executor->input);
 }
 
 /* exit() inside a function must not run what the program registered with atexit: it was meant for the program. */

@@ -1,7 +1,6 @@
 #include "worker/ring.h"
 
 #include <assert.h>
-#include <string.h>
 
 void ring_init(struct ring *ring, struct ring_positions *shared, uint8_t *bytes, size_t capacity)
 {
@@ -29,49 +28,24 @@ size_t ring_room(struct ring *ring, size_t wanted)
     return ring->is_broken ? 0 : ring->capacity - (size_t)used;
 }
 
-void ring_write(struct ring *ring, const void *data, size_t size)
-{
-    size_t offset = (size_t)(ring->position & (ring->capacity - 1));
-    size_t first = ring->capacity - offset < size ? ring->capacity - offset : size;
-    if (data != NULL) {
-        memcpy(ring->bytes + offset, data, first);
-        memcpy(ring->bytes, (const uint8_t *)data + first, size - first);
-    }
-    ring->position += size;
-}
-
-void ring_publish_written(struct ring *ring)
-{
-    atomic_store_explicit(&ring->shared->written, ring->position, memory_order_release);
-}
-
 size_t ring_available(struct ring *ring)
 {
     ring->other = atomic_load_explicit(&ring->shared->written, memory_order_acquire);
     return (size_t)distance(ring, ring->other, ring->position);
 }
 
-void ring_read(struct ring *ring, void *out, size_t size)
+void ring_write_around(struct ring *ring, const void *data, size_t size)
 {
     size_t offset = (size_t)(ring->position & (ring->capacity - 1));
-    size_t first = ring->capacity - offset < size ? ring->capacity - offset : size;
+    size_t first = ring->capacity - offset;
+    memcpy(ring->bytes + offset, data, first);
+    memcpy(ring->bytes, (const uint8_t *)data + first, size - first);
+}
+
+void ring_read_around(struct ring *ring, void *out, size_t size)
+{
+    size_t offset = (size_t)(ring->position & (ring->capacity - 1));
+    size_t first = ring->capacity - offset;
     memcpy(out, ring->bytes + offset, first);
     memcpy((uint8_t *)out + first, ring->bytes, size - first);
-    ring->position += size;
-}
-
-void ring_publish_read(struct ring *ring)
-{
-    atomic_store_explicit(&ring->shared->read, ring->position, memory_order_release);
-}
-
-const uint8_t *ring_peek(const struct ring *ring, size_t size)
-{
-    size_t offset = (size_t)(ring->position & (ring->capacity - 1));
-    return ring->capacity - offset >= size ? ring->bytes + offset : NULL;
-}
-
-void ring_skip(struct ring *ring, size_t size)
-{
-    ring->position += size;
 }

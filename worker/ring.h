@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* In shared memory; zero is an empty ring. Bytes ever written and read. */
 struct ring_positions {
@@ -33,23 +34,71 @@ void ring_init(struct ring *ring, struct ring_positions *shared, uint8_t *bytes,
 /* Writer: bytes of room. The other side's position is read anew only when less than `wanted` is known of. */
 size_t ring_room(struct ring *ring, size_t wanted);
 
-/* Writer: puts bytes at the position and moves it on; size <= ring_room. Not visible to the reader before
- * ring_publish_written. data NULL: the bytes are left as they are. */
-void ring_write(struct ring *ring, const void *data, size_t size);
-void ring_publish_written(struct ring *ring);
+static inline bool ring_has_room(struct ring *ring, size_t wanted)
+{
+    uint64_t used = ring->position - ring->other;
+    return (!ring->is_broken && ring->capacity - used >= wanted) || ring_room(ring, wanted) >= wanted;
+}
 
 /* Reader: bytes that can be read. */
 size_t ring_available(struct ring *ring);
 
+/* Reader: can so many be read? The other side's position is read anew only when fewer are known of. */
+static inline bool ring_has(struct ring *ring, size_t wanted)
+{
+    return (!ring->is_broken && ring->other - ring->position >= wanted) || ring_available(ring) >= wanted;
+}
+
+/* The next `size` bytes in place, size <= ring_room or ring_available, or NULL when they wrap around the end. What is
+ * read is valid until published as read. */
+static inline uint8_t *ring_peek(const struct ring *ring, size_t size)
+{
+    size_t offset = (size_t)(ring->position & (ring->capacity - 1));
+    return ring->capacity - offset >= size ? ring->bytes + offset : NULL;
+}
+
+/* Moves on without copying. */
+static inline void ring_skip(struct ring *ring, size_t size)
+{
+    ring->position += size;
+}
+
+void ring_write_around(struct ring *ring, const void *data, size_t size); /* ring_write across the end */
+void ring_read_around(struct ring *ring, void *out, size_t size);
+
+/* Writer: puts bytes at the position and moves it on; size <= ring_room. Not visible to the reader before
+ * ring_publish_written. */
+static inline void ring_write(struct ring *ring, const void *data, size_t size)
+{
+    uint8_t *place = ring_peek(ring, size);
+    if (place != NULL) {
+        memcpy(place, data, size);
+    } else {
+        ring_write_around(ring, data, size);
+    }
+    ring->position += size;
+}
+
+static inline void ring_publish_written(struct ring *ring)
+{
+    atomic_store_explicit(&ring->shared->written, ring->position, memory_order_release);
+}
+
 /* Reader: copies bytes out and moves on; size <= ring_available. The writer gets the room with ring_publish_read. */
-void ring_read(struct ring *ring, void *out, size_t size);
-void ring_publish_read(struct ring *ring);
+static inline void ring_read(struct ring *ring, void *out, size_t size)
+{
+    const uint8_t *place = ring_peek(ring, size);
+    if (place != NULL) {
+        memcpy(out, place, size);
+    } else {
+        ring_read_around(ring, out, size);
+    }
+    ring->position += size;
+}
 
-/* Reader: the next `size` bytes in place, size <= ring_available, or NULL when they wrap around the end. Valid until
- * published as read. */
-const uint8_t *ring_peek(const struct ring *ring, size_t size);
-
-/* Reader: moves on without copying. */
-void ring_skip(struct ring *ring, size_t size);
+static inline void ring_publish_read(struct ring *ring)
+{
+    atomic_store_explicit(&ring->shared->read, ring->position, memory_order_release);
+}
 
 #endif

@@ -62,11 +62,10 @@ void share_sleep(struct share *share, uint32_t reason, bool (*is_ready)(void *co
     atomic_store_explicit(&share->asleep, SHARE_AWAKE, memory_order_relaxed);
 }
 
-bool share_take_bell(struct share *share, uint32_t reason)
+bool share_take_bell(struct share *share, uint32_t reasons)
 {
     atomic_thread_fence(memory_order_seq_cst);
-    return (atomic_load_explicit(&share->bell, memory_order_relaxed) & reason) != 0 &&
-           (atomic_exchange_explicit(&share->bell, 0, memory_order_relaxed) & reason) != 0;
+    return share_take_bell_after_claim(share, reasons);
 }
 
 void share_arm_bell(struct share *share, uint32_t reasons)

@@ -51,7 +51,8 @@ struct task_record {
     uint32_t size; /* bytes of payload, without padding */
     uint64_t max_result;
     uint64_t first_item;
-    uint64_t reserved;
+    uint32_t is_timed; /* its time is limited, so when it starts counts */
+    uint32_t reserved;
 };
 _Static_assert(sizeof(struct task_record) % SHARE_ALIGNMENT == 0, "payloads are aligned");
 
@@ -113,9 +114,21 @@ void share_wake_executor(struct share *share, uint32_t reason);
 /* Executor: sleeps until woken for `reason`, unless is_ready is true already. May return early. */
 void share_sleep(struct share *share, uint32_t reason, bool (*is_ready)(void *context), void *context);
 
-/* Executor: does the supervisor want to be rung for this? Clears the wish; the caller rings. After every publication.
- */
-bool share_take_bell(struct share *share, uint32_t reason);
+/* Executor: does the supervisor want to be rung for any of these? Clears the wishes; the caller rings. After every
+ * publication, before it sleeps or runs anything. */
+bool share_take_bell(struct share *share, uint32_t reasons);
+
+/* The same for what was published before the caller's last claim. */
+static inline bool share_take_bell_after_claim(struct share *share, uint32_t reasons)
+{
+#if defined(__x86_64__)
+    atomic_signal_fence(memory_order_seq_cst); /* the compare-and-swap was a fence for the processor */
+#else
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+    return (atomic_load_explicit(&share->bell, memory_order_relaxed) & reasons) != 0 &&
+           (atomic_exchange_explicit(&share->bell, 0, memory_order_relaxed) & reasons) != 0;
+}
 
 /* Supervisor: asks to be rung. The caller looks once more afterwards. */
 void share_arm_bell(struct share *share, uint32_t reasons);

@@ -49,7 +49,11 @@ void slot_write_on(struct slot *slot)
             size_t left = slot->writing->size - slot->written;
             piece = piece < left ? piece : left;
         }
-        ring_write(&slot->tasks, data, piece);
+        if (data != NULL) {
+            ring_write(&slot->tasks, data, piece);
+        } else {
+            ring_skip(&slot->tasks, piece);
+        }
         slot->written += piece;
         moved = true;
         if (slot->written == slot->write_size) {
