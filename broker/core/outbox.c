@@ -5,6 +5,7 @@
 
 #include "broker/core/state.h"
 #include "broker/core/status.h"
+#include "common/copy.h"
 
 static void send(struct core *core, struct peer *peer, Np__Envelope *envelope, bool urgent)
 {
@@ -38,8 +39,8 @@ static void append(struct outbox *outbox, const struct task *task)
     if (task->size > NP_FRAME_BODY_MAX) {
         assert(i == 0);
         outbox->body = task->data;
-    } else if (task->size > 0) {
-        memcpy(outbox->bytes + outbox->body_size, task->data, task->size);
+    } else {
+        np_copy(outbox->bytes + outbox->body_size, task->data, task->size);
     }
     outbox->body_size += task->size;
 }

@@ -177,11 +177,11 @@ bool kind_retries(const struct kind *kind, netpool_status status)
            kind->max_attempts > 1;
 }
 
-bool kind_is_alike(const struct kind *a, const struct kind *b)
+bool kind_has_same_words(const struct kind *a, const struct kind *b)
 {
-    return a == b || (a->demand->function == b->demand->function && a->queue->session == b->queue->session &&
-                      a->timeout_ms == b->timeout_ms && a->item_in_size == b->item_in_size &&
-                      a->item_out_size == b->item_out_size);
+    return a->demand->function == b->demand->function && a->queue->session == b->queue->session &&
+           a->timeout_ms == b->timeout_ms && a->item_in_size == b->item_in_size &&
+           a->item_out_size == b->item_out_size;
 }
 
 /* The node of the express list that the queue is to stand before. */

@@ -74,7 +74,11 @@ void queue_release(struct functions *functions, struct queue *queue);
 bool kind_retries(const struct kind *kind, netpool_status status);
 
 /* May the two stand in one Assign? */
-bool kind_is_alike(const struct kind *a, const struct kind *b);
+bool kind_has_same_words(const struct kind *a, const struct kind *b);
+static inline bool kind_is_alike(const struct kind *a, const struct kind *b)
+{
+    return a == b || kind_has_same_words(a, b);
+}
 
 /* Inserts by seq: at the end in the usual case. */
 void queue_insert(struct functions *functions, struct queue *queue, struct task *task);
