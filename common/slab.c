@@ -13,7 +13,7 @@
 #define IS_CHECKED 1
 #endif
 
-enum { PAGE = 64 * 1024, LINE = 64, EMPTY_MAX = 32 };
+enum { PAGE = 32 * 1024, LINE = 64, EMPTY_MAX = 64 };
 
 /* Aligned to PAGE bytes, which it does not fill: the heap has its own bytes in front of the next one. */
 struct page {
@@ -77,6 +77,7 @@ static void *take(struct np_slab *slab)
     void *record = page->free;
     if (record != NULL) {
         page->free = *(void **)record;
+        __builtin_prefetch(page->free, 1);
     } else {
         record = (char *)page + page->fresh;
         page->fresh += (uint32_t)slab->size;

@@ -315,7 +315,7 @@ static void records_of_a_slab_do_not_overlap_and_its_pages_are_given_back(void *
     for (size_t i = 0; i < RECORDS; i++) {
         np_slab_give(records[i]);
     }
-    assert_in_range(slab.empty_count, 0, 32);
+    assert_in_range(slab.empty_count, 0, 64);
     np_slab_fini(&slab);
 }
 
