@@ -18,6 +18,7 @@ struct intake {
     struct kind *kind;
     struct np_message *message;
     const Np__Submit *submit;
+    bool is_plain;    /* its tasks are queued, and that is all */
     bool is_unserved; /* no worker has the function, and there are workers */
     int64_t now;
 };
@@ -70,6 +71,10 @@ static void begin(const struct intake *intake, struct task *task)
     session->held++;
     core->held++;
     session_add_bytes(core, session, task->size, false);
+    if (intake->is_plain) {
+        task_begin(core, task, TASK_QUEUED, NULL);
+        return;
+    }
     bool may_be_held = intake->submit->resumed && (core->is_recovering || intake->kind->at_most_once);
     if (may_be_held && !session->is_broken) {
         task_begin(core, task, TASK_RECOVERING, NULL);
@@ -98,10 +103,8 @@ static uint64_t lane_number_of(const Np__Submit *submit, size_t row)
 }
 
 /* False when out of memory: nothing of it is left. */
-static bool take_task(const struct intake *intake, size_t row, const uint8_t *payload)
+static bool take_task(const struct intake *intake, size_t row, uint64_t seq, uint32_t size, const uint8_t *payload)
 {
-    uint64_t seq = intake->submit->seqs[row];
-    uint32_t size = intake->submit->sizes[row];
     struct core *core = intake->core;
     bool is_block = intake->submit->n_seqs == 1 && np_message_has_block(intake->message);
     struct task *task = task_new(intake->session, intake->kind, seq, payload, size, is_block);
@@ -166,11 +169,13 @@ static void take_all(const struct intake *intake, struct peer *peer)
     struct core *core = intake->core;
     struct session *session = intake->session;
     const uint8_t *payload = np_message_bytes(intake->message);
-    for (size_t i = 0; i < intake->submit->n_seqs; i++) {
-        uint64_t seq = intake->submit->seqs[i];
+    const uint64_t *seqs = intake->submit->seqs;
+    size_t count = intake->submit->n_seqs;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t seq = seqs[i];
         uint32_t size = intake->submit->sizes[i];
-        if (i % NP_TABLE_RUN == 0 && i + SESSION_ROWS_AHEAD < intake->submit->n_seqs) {
-            np_table_prefetch(&session->tasks, intake->submit->seqs[i + SESSION_ROWS_AHEAD]);
+        if (i % NP_TABLE_RUN == 0 && i + SESSION_ROWS_AHEAD < count) {
+            np_table_prefetch(&session->tasks, seqs[i + SESSION_ROWS_AHEAD]);
         }
         if (seq > session->received_seq) { /* else it is a repetition */
             struct task *known = session->unclaimed_tasks > 0 ? np_table_find(&session->tasks, seq) : NULL;
@@ -178,7 +183,8 @@ static void take_all(const struct intake *intake, struct peer *peer)
                 task_destroy(core, known); /* it starts afresh, as after a crash */
                 known = NULL;
             }
-            bool is_taken = known != NULL ? claim_task(intake, i, known, payload) : take_task(intake, i, payload);
+            bool is_taken =
+                known != NULL ? claim_task(intake, i, known, payload) : take_task(intake, i, seq, size, payload);
             if (!is_taken) {
                 peer_close(core, peer, NETPOOL_NO_MEMORY, "no memory for a task of %u bytes", size);
                 return;
@@ -218,6 +224,7 @@ void client_submit(struct core *core, struct peer *peer, struct np_message *mess
                             .is_unserved = kind->demand->function->fleets.count == 0 && core->ready_workers > 0 &&
                                            !may_come_back,
                             .now = now};
+    intake.is_plain = !submit->resumed && !session->is_broken && !intake.is_unserved;
     take_all(&intake, peer);
     core_touch(core, peer);
 }

@@ -310,17 +310,22 @@ struct task *task_new(struct session *session, struct kind *kind, uint64_t seq, 
     return task;
 }
 
-void task_drop_data(struct core *core, struct task *task)
+ALWAYS_INLINE void drop_data(struct core *core, struct task *task, bool is_finished)
 {
     if (task->data != NULL && task->data != task->inlined) {
         np_block_free(task->data);
     }
     task->data = NULL;
-    session_add_bytes(core, task->session, -(int64_t)task->size, task->state == TASK_FINISHED);
-    if (task->state == TASK_LEASED || task->state == TASK_CANCELLING) {
+    session_add_bytes(core, task->session, -(int64_t)task->size, is_finished);
+    if (!is_finished && (task->state == TASK_LEASED || task->state == TASK_CANCELLING)) {
         task->worker->held_bytes -= task->size;
     }
     task->size = 0;
+}
+
+void task_drop_data(struct core *core, struct task *task)
+{
+    drop_data(core, task, task->state == TASK_FINISHED);
 }
 
 bool task_store_result(struct core *core, struct task *task, const uint8_t *data, uint32_t size, bool is_block)
@@ -332,7 +337,7 @@ bool task_store_result(struct core *core, struct task *task, const uint8_t *data
             return false;
         }
     }
-    task_drop_data(core, task);
+    drop_data(core, task, false);
     if (block == NULL) {
         np_copy(task->inlined, data, size);
     }
@@ -367,10 +372,11 @@ void task_destroy(struct core *core, struct task *task)
         deadline_remove(&core->deadlines, task);
         record_drop(core, task);
     }
-    task_drop_data(core, task);
     if (task->state == TASK_FINISHED) {
+        drop_data(core, task, true);
         leave(core, task, TASK_FINISHED, TASK_FINISHED);
     } else {
+        drop_data(core, task, false);
         leave(core, task, (enum task_state)task->state, TASK_FINISHED);
     }
     if (lane_of(task) != NULL) {
