@@ -51,9 +51,10 @@ struct engine {
     netpool_error failure; /* status not OK: the pool is not usable any more */
     bool is_opened;
     bool closing;
-    struct spin spin;        /* of callers that wait for the one task there is */
-    enum np_cancel cancel;   /* of the tasks that are left; set before cancel_request is posted */
-    int64_t cancel_deadline; /* NP_NEVER: no cancellation, or none that is pressed */
+    struct spin spin;              /* of callers that wait for the one task there is */
+    enum np_cancel cancel;         /* of the tasks that are left; set before cancel_request is posted */
+    int64_t cancel_deadline;       /* NP_NEVER: no cancellation, or none that is pressed */
+    struct engine_notice *notices; /* to be run, last one first */
     struct engine_request stop_request;
     struct engine_request cancel_request;
 };
@@ -122,20 +123,41 @@ static bool push(struct engine *engine, struct engine_request *request)
     return true;
 }
 
+/* After saying, in the inbox or in `poked`, that there is something to look at. */
+static void wake_if_sleeping(struct engine *engine)
+{
+    if (atomic_load(&engine->sleeping) && atomic_exchange(&engine->sleeping, false)) {
+        reactor_wake(engine->reactor);
+    }
+}
+
 bool engine_post(struct engine *engine, struct engine_request *request)
 {
     if (!push(engine, request)) {
         return false;
     }
-    engine_wake(engine);
+    wake_if_sleeping(engine);
     return true;
 }
 
 void engine_wake(struct engine *engine)
 {
     atomic_store(&engine->poked, true);
-    if (atomic_load(&engine->sleeping) && atomic_exchange(&engine->sleeping, false)) {
-        reactor_wake(engine->reactor);
+    wake_if_sleeping(engine);
+}
+
+void engine_notify_later(struct engine *engine, struct engine_notice *notice)
+{
+    notice->next = engine->notices;
+    engine->notices = notice;
+}
+
+static void run_notices(struct engine *engine)
+{
+    while (engine->notices != NULL) {
+        struct engine_notice *notice = engine->notices;
+        engine->notices = notice->next;
+        notice->run(notice);
     }
 }
 
@@ -172,6 +194,7 @@ static void speak(struct engine *engine, int64_t now)
         dialogue_fail(engine->dialogue, NETPOOL_CANCELLED, "the pool was terminated", now);
     }
     engine->backend->operations->flush(engine->backend, now);
+    run_notices(engine);
 }
 
 static bool is_asked_for(struct engine *engine)
@@ -225,6 +248,7 @@ static void listen(struct engine *engine, int64_t deadline, bool on_io_thread)
         engine->backend->operations->drop_link(engine->backend, status, error.message, now);
     }
     engine->backend->operations->tick(engine->backend, now, on_io_thread);
+    run_notices(engine);
 }
 
 /* The only sleeper may lead instead of us: that saves it a hop. */
@@ -297,6 +321,7 @@ static void *run_io_thread(void *context)
     run_requests(engine, &engine->closed_mark, np_clock_now());
     dialogue_fail(engine->dialogue, NETPOOL_CLOSED, "the pool was closed", np_clock_now());
     engine->backend->operations->flush(engine->backend, np_clock_now());
+    run_notices(engine);
     engine->backend->operations->shutdown(engine->backend);
     return NULL;
 }

@@ -26,6 +26,13 @@ struct engine_request {
     void (*run)(struct engine_request *request, struct dialogue *dialogue, int64_t now);
 };
 
+/* Something to be said to other threads when a turn has brought all its results, so that they wake once for all of
+ * them; embedded like a request. The leader's. */
+struct engine_notice {
+    struct engine_notice *next;                /* private */
+    void (*run)(struct engine_notice *notice); /* may free it */
+};
+
 /* Takes the backend over (destroyed with the engine, and also when this fails). The session's status callback, its
  * context and the profile, in which the time that packing and unpacking takes is booked, are the caller's. */
 NETPOOL_MUST_CHECK netpool_status engine_new(struct engine **out, const struct dialogue_config *config,
@@ -66,6 +73,9 @@ NETPOOL_MUST_CHECK netpool_status engine_receive(struct engine *engine, struct n
                                                  netpool_error *error);
 NETPOOL_MUST_CHECK netpool_status engine_flush(struct engine *engine, const struct dialogue_output *output,
                                                size_t room, int64_t now);
+
+/* Runs the notice once, at the end of this half of a turn. It must not be waiting to be run already. */
+void engine_notify_later(struct engine *engine, struct engine_notice *notice);
 
 /* The pool is usable. Repeats are harmless. */
 void engine_opened(struct engine *engine);

@@ -6,7 +6,6 @@
 
 #include "client/last_error.h"
 #include "client/task_options.h"
-#include "common/block.h"
 #include "common/clock.h"
 #include "common/error.h"
 
@@ -14,18 +13,8 @@ enum { IN_FLIGHT_DEFAULT = 4096 };
 #define IN_FLIGHT_MAX ((size_t)1 << 20)
 #define IN_FLIGHT_BYTES_DEFAULT ((size_t)64 << 20)
 
-void stream_free_item(struct item *item)
+static void destroy(struct netpool_stream *stream)
 {
-    reply_fini(&item->reply);
-    np_block_free(item->block);
-    free(item);
-}
-
-static void release(struct netpool_stream *stream)
-{
-    if (atomic_fetch_sub(&stream->references, 1) > 1) {
-        return;
-    }
     for (struct item *done = atomic_load(&stream->done), *next; done != NULL; done = next) {
         next = done->next;
         stream_free_item(done);
@@ -37,32 +26,70 @@ static void release(struct netpool_stream *stream)
     pool_release(pool);
 }
 
-static void item_finished(struct np_task *task, const struct np_outcome *outcome)
+/* The engine gives back so many things. */
+static void release(struct netpool_stream *stream, size_t count)
+{
+    if (atomic_fetch_sub(&stream->owed, (int64_t)count) == (int64_t)count) {
+        destroy(stream);
+    }
+}
+
+/* Hands over what has finished since the last time. The taker looks for what it wants before it sleeps, after it has
+ * said what that is. */
+static void hand_over(struct engine_notice *notice)
+{
+    struct netpool_stream *stream = NP_CONTAINER(notice, struct netpool_stream, notice);
+    size_t count = stream->batch_count;
+    stream->batch_count = 0;
+    if (stream->batch != NULL) {
+        struct item *before = atomic_load(&stream->done);
+        do {
+            stream->batch_last->next = before;
+        } while (!atomic_compare_exchange_weak(&stream->done, &before, stream->batch));
+        stream->batch = NULL;
+        uint64_t wanted = atomic_load(&stream->wanted);
+        if (stream->is_unordered || (stream->batch_lowest <= wanted && wanted <= stream->batch_highest)) {
+            event_signal(&stream->finished);
+        }
+    }
+    release(stream, count);
+}
+
+static void add_to_batch(struct netpool_stream *stream, struct item *item)
+{
+    if (stream->batch == NULL) {
+        stream->batch_last = item;
+        stream->batch_lowest = stream->batch_highest = item->index;
+    } else if (item->index > stream->batch_highest) {
+        stream->batch_highest = item->index;
+    } else if (item->index < stream->batch_lowest) {
+        stream->batch_lowest = item->index;
+    }
+    item->next = stream->batch;
+    stream->batch = item;
+}
+
+void stream_item_finished(struct np_task *task, const struct np_outcome *outcome)
 {
     struct item *item = NP_CONTAINER(task, struct item, task);
     struct netpool_stream *stream = item->stream;
     np_list_remove(&item->node);
     pool_book(stream->pool, &stream->profile, task, outcome, 1);
-    np_block_free(item->block);
-    item->block = NULL;
+    if (item->block != NULL) {
+        stream_drop_block(item);
+    }
+    if (stream->batch_count++ == 0) {
+        engine_notify_later(stream->pool->engine, &stream->notice);
+    }
     if (atomic_load(&stream->is_closed)) {
         stream_free_item(item);
     } else {
         reply_keep(&item->reply, task, outcome);
-        uint64_t index = item->index;
-        item->next = atomic_load(&stream->done);
-        while (!atomic_compare_exchange_weak(&stream->done, &item->next, item)) {
-        }
-        /* The item is the taker's now. It looks for what it wants before it sleeps, after it has said what that is.
-         */
-        if (stream->is_unordered || atomic_load(&stream->wanted) == index) {
-            event_signal(&stream->finished);
-        }
+        add_to_batch(stream, item);
     }
-    release(stream);
 }
 
-static void run_submit(struct engine_request *request, struct dialogue *dialogue, int64_t now)
+void stream_run_submit(struct engine_request *request, struct dialogue *dialogue, int64_t now)
 {
     struct item *item = NP_CONTAINER(request, struct item, request);
     int64_t submitted = item->task.submitted;
@@ -76,7 +103,7 @@ static void run_cancel(struct engine_request *request, struct dialogue *dialogue
     NP_LIST_EACH(node, &stream->active) {
         dialogue_cancel(dialogue, &NP_CONTAINER(node, struct item, node)->task, NP_CANCEL_ALWAYS, now);
     }
-    release(stream);
+    release(stream, 1);
 }
 
 static netpool_status check_options(const netpool_stream_options *options, netpool_error *error)
@@ -93,10 +120,11 @@ static netpool_status check_options(const netpool_stream_options *options, netpo
 
 static struct netpool_stream *new_stream(const netpool_stream_options *options)
 {
-    struct netpool_stream *stream = calloc(1, sizeof *stream);
+    struct netpool_stream *stream = aligned_alloc(alignof(struct netpool_stream), sizeof *stream);
     if (stream == NULL) {
         return NULL;
     }
+    memset(stream, 0, sizeof *stream);
     stream->is_unordered = options->unordered;
     stream->in_flight_max = options->in_flight > 0 ? options->in_flight : IN_FLIGHT_DEFAULT;
     stream->bytes_max = options->in_flight_bytes > 0 ? options->in_flight_bytes : IN_FLIGHT_BYTES_DEFAULT;
@@ -111,8 +139,8 @@ static struct netpool_stream *new_stream(const netpool_stream_options *options)
         return NULL;
     }
     np_list_init(&stream->active);
+    stream->notice.run = hand_over;
     stream->cancel_request.run = run_cancel;
-    atomic_store(&stream->references, 1);
     return stream;
 }
 
@@ -173,62 +201,32 @@ void streams_wake(struct netpool *pool)
 
 static bool has_room(struct netpool_stream *stream, size_t size)
 {
-    size_t in_flight = atomic_load(&stream->in_flight);
-    return in_flight == 0 ||
-           (in_flight < stream->in_flight_max && atomic_load(&stream->bytes) + size <= stream->bytes_max);
+    uint64_t in_flight = stream->put_count - atomic_load(&stream->taken_count);
+    return in_flight == 0 || (in_flight < stream->in_flight_max &&
+                              stream->put_bytes - stream_count(&stream->taken_bytes) + size <= stream->bytes_max);
 }
 
 static netpool_status wait_for_room(struct netpool_stream *stream, size_t size, int timeout_ms)
 {
-    int64_t deadline = INT64_MIN; /* not read yet: the clock is looked at only when there is a wait */
-    while (!has_room(stream, size)) {
+    netpool_status status = NETPOOL_OK;
+    int64_t deadline = pool_deadline(timeout_ms);
+    atomic_store(&stream->wants_room, true);
+    for (;;) {
         uint32_t ticket = event_ticket(&stream->taken);
         if (has_room(stream, size)) {
             break;
         }
         if (atomic_load(&stream->is_ended) || atomic_load(&stream->pool->is_closing)) {
-            return NETPOOL_CLOSED;
-        }
-        if (deadline == INT64_MIN) {
-            deadline = pool_deadline(timeout_ms);
+            status = NETPOOL_CLOSED;
+            break;
         }
         if (timeout_ms == 0 || !engine_wait(stream->pool->engine, &stream->taken, ticket, deadline, false)) {
-            return NETPOOL_TIMEOUT;
+            status = NETPOOL_TIMEOUT;
+            break;
         }
     }
-    return NETPOOL_OK;
-}
-
-static struct item *new_item(struct netpool_stream *stream, netpool_bytes input)
-{
-    bool is_large = input.size > NP_FRAME_BODY_MAX;
-    struct item *item = aligned_alloc(16, (sizeof *item + (is_large ? 0 : input.size) + 15) & ~(size_t)15);
-    if (item == NULL) {
-        return NULL;
-    }
-    memset(item, 0, sizeof *item);
-    item->task.input = item->input;
-    if (is_large) {
-        item->block = np_block_new(input.size);
-        if (item->block == NULL) {
-            free(item);
-            return NULL;
-        }
-        item->task.input = item->block;
-        item->task.is_input_block = true;
-    }
-    if (input.size > 0) {
-        memcpy((void *)(uintptr_t)item->task.input, input.data, input.size);
-    }
-    item->task.kind = &stream->kind;
-    item->task.lane = stream->lane;
-    item->task.input_size = input.size;
-    item->task.finished = item_finished;
-    item->task.submitted = np_clock_now();
-    item->request.run = run_submit;
-    item->stream = stream;
-    item->index = atomic_load(&stream->put_count);
-    return item;
+    atomic_store_explicit(&stream->wants_room, false, memory_order_relaxed);
+    return status;
 }
 
 static netpool_status put(netpool_stream *stream, netpool_bytes input, int timeout_ms, netpool_error *error)
@@ -246,25 +244,28 @@ static netpool_status put(netpool_stream *stream, netpool_bytes input, int timeo
     if (atomic_load(&stream->is_ended)) {
         return np_error_set(error, NETPOOL_CLOSED, "the stream was ended");
     }
-    status = wait_for_room(stream, input.size, timeout_ms);
-    if (status != NETPOOL_OK) {
-        return status;
+    if (!has_room(stream, input.size)) {
+        status = wait_for_room(stream, input.size, timeout_ms);
+        if (status != NETPOOL_OK) {
+            return status;
+        }
     }
-    struct item *item = new_item(stream, input);
+    struct item *item = stream_new_item(stream, input.size);
     if (item == NULL) {
         return NETPOOL_NO_MEMORY;
     }
-    atomic_fetch_add(&stream->references, 1);
-    atomic_fetch_add(&stream->in_flight, 1);
-    atomic_fetch_add(&stream->bytes, input.size);
+    if (input.size > 0) {
+        memcpy((void *)(uintptr_t)item->task.input, input.data, input.size);
+    }
+    item->task.input_size = input.size;
+    item->task.submitted = np_clock_now();
+    item->index = stream->put_count;
     if (!engine_post(stream->pool->engine, &item->request)) {
-        atomic_fetch_sub(&stream->in_flight, 1);
-        atomic_fetch_sub(&stream->bytes, input.size);
-        atomic_fetch_sub(&stream->references, 1); /* never the last: the user's is held */
         stream_free_item(item);
         return NETPOOL_CLOSED;
     }
-    atomic_fetch_add(&stream->put_count, 1);
+    stream_add(&stream->put_bytes, input.size);
+    stream_add(&stream->put_count, 1);
     return NETPOOL_OK;
 }
 
@@ -302,19 +303,19 @@ void netpool_stream_close(netpool_stream **stream_at)
             stream_free_item(stream->ring[place]);
         }
     }
+    stream_free_items(stream);
     if (fork_guard_is_child(&stream->pool->guard)) {
-        atomic_store(&stream->references, 1); /* the engine that holds the others does not run here */
-        release(stream);
+        destroy(stream); /* the engine that has items does not run here */
         return;
     }
     pthread_mutex_lock(&stream->pool->streams_mutex);
     np_list_remove(&stream->node);
     pthread_mutex_unlock(&stream->pool->streams_mutex);
-    if (atomic_load(&stream->references) > 1) {
-        atomic_fetch_add(&stream->references, 1);
-        if (!engine_post(stream->pool->engine, &stream->cancel_request)) {
-            atomic_fetch_sub(&stream->references, 1);
-        }
+    int64_t given = (int64_t)stream->put_count;
+    if (atomic_load(&stream->owed) + given > 0 && engine_post(stream->pool->engine, &stream->cancel_request)) {
+        given++;
     }
-    release(stream);
+    if (atomic_fetch_add(&stream->owed, given) == -given) {
+        destroy(stream);
+    }
 }

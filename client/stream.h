@@ -1,9 +1,12 @@
 /*
  * Streams. One thread puts (stream.c), one takes (stream_take.c), and the engine's leader stands between them:
  *
- *     put --request--> leader --finished--> `done` (a stack that anybody pushes and the taker empties) --> taker
+ *     put --request--> leader --batch--> `done` (a stack that the leader pushes and the taker empties) --> taker
+ *      ^                                                                                                     |
+ *      +----------------------- `spare` (items used again, stream_items.c) ----------------------------------+
  *
- * What the taker alone owns needs no lock: `ring` holds the finished items by index until it is their turn.
+ * What one side alone writes needs no locked instructions: counts go up on one side each, and the leader hands over
+ * what finishes in one turn at once. `ring` holds the finished items by index until it is their turn.
  */
 #ifndef NP_STREAM_H
 #define NP_STREAM_H
@@ -20,12 +23,20 @@ struct item {
     struct np_task task;
     struct engine_request request;
     struct netpool_stream *stream;
-    struct item *next;   /* in `done` */
+    struct item *next;   /* in a batch or in `done`; among items to be used again */
     struct np_list node; /* in stream->active; the leader's */
     uint64_t index;
     struct reply reply;
     void *block; /* a large input; NULL: it lies in `input` */
+    size_t capacity; /* bytes of `input` */
     alignas(16) uint8_t input[];
+};
+
+/* Items that have been taken, oldest first. */
+struct items {
+    struct item *first;
+    struct item *last;
+    size_t count;
 };
 
 struct netpool_stream {
@@ -36,30 +47,77 @@ struct netpool_stream {
     bool is_unordered;
     size_t in_flight_max;
     size_t bytes_max;
-    atomic_uint references; /* the user's, and one for each item the engine has */
-    atomic_bool is_closed;  /* nobody takes any more */
+    uint64_t mask;         /* of `ring` */
+    atomic_bool is_closed; /* nobody takes any more */
     atomic_bool is_ended;
-    _Atomic uint64_t put_count; /* items put; written by the putter */
-    _Atomic size_t in_flight;
-    _Atomic size_t bytes;
+    _Atomic int64_t owed; /* less by one for each thing that the engine gives back; closing adds what it was given:
+                             who makes it 0 then, frees */
     _Atomic(struct item *) done; /* last one first */
-    _Atomic uint64_t wanted;     /* the index that the taker waits for, if ordered */
-    struct event taken;          /* there may be room */
-    struct event finished;       /* there may be a result */
+    _Atomic(struct item *)
+        spare;               /* items to be used again; the taker fills it when it is NULL, the putter empties it */
+    _Atomic bool wants_room; /* the putter waits, or is about to */
+    _Atomic uint64_t wanted; /* the index that the taker waits for, if ordered */
+    struct event taken;      /* there may be room */
+    struct event finished;   /* there may be a result */
     struct np_profile profile;
     struct engine_request cancel_request;
-    struct np_list active; /* the leader's */
 
-    /* the taker's */
-    struct item **ring; /* by index & mask; unordered: a queue from `next` to `queued` */
-    uint64_t mask;
-    uint64_t next;   /* ordered: index of the next result; else: next place in the queue */
-    uint64_t queued; /* unordered: end of the queue */
-    uint64_t taken_count;
+    /* the putter's; others read the counts */
+    alignas(64) _Atomic uint64_t put_count;
+    _Atomic uint64_t put_bytes;
+    struct item *unused; /* was in `spare` */
+
+    /* the taker's; others read the counts. `taken_count` is the place in `ring` to look at next. */
+    alignas(64) _Atomic uint64_t taken_count;
+    _Atomic uint64_t taken_bytes;
+    struct item **ring; /* by index & mask; unordered: a queue from `taken_count` to `queued` */
+    uint64_t queued;
     struct item *borrowed; /* whose result the user looks at */
+    struct items used;
+
+    /* the leader's */
+    alignas(64) struct np_list active;
+    struct engine_notice notice; /* `batch` is to be handed over */
+    struct item *batch;          /* finished in this turn, last one first */
+    struct item *batch_last;
+    size_t batch_count;    /* with those that nobody takes any more */
+    uint64_t batch_lowest; /* index */
+    uint64_t batch_highest;
 };
+
+/* With room for so many bytes of input, all of the task but input, size and time filled in. NULL: out of memory. The
+ * putter's. */
+struct item *stream_new_item(struct netpool_stream *stream, size_t size);
+
+/* The taker needs it no more: it is used again, or freed. */
+void stream_return_item(struct netpool_stream *stream, struct item *item);
+
+/* All that are kept for use. When the stream is closed. */
+void stream_free_items(struct netpool_stream *stream);
+
+/* A large input has done its duty. */
+void stream_drop_block(struct item *item);
 
 /* With its result. */
 void stream_free_item(struct item *item);
+
+/* np_task.finished of items (stream.c). */
+void stream_item_finished(struct np_task *task, const struct np_outcome *outcome);
+
+/* The engine_request of items (stream.c). */
+void stream_run_submit(struct engine_request *request, struct dialogue *dialogue, int64_t now);
+
+/* By the side that does not write it. */
+static inline uint64_t stream_count(const _Atomic uint64_t *count)
+{
+    return atomic_load_explicit(count, memory_order_acquire);
+}
+
+/* By the only side that writes it. */
+static inline void stream_add(_Atomic uint64_t *count, uint64_t more)
+{
+    uint64_t before = atomic_load_explicit(count, memory_order_relaxed);
+    atomic_store_explicit(count, before + more, memory_order_release);
+}
 
 #endif

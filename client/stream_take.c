@@ -4,11 +4,11 @@
 #include "client/stream.h"
 #include "common/clock.h"
 
-/* Moves what is finished to the taker's own ring. */
-static void collect(struct netpool_stream *stream)
+/* Moves what is finished to the taker's own ring. False: nothing. */
+static bool collect(struct netpool_stream *stream)
 {
     if (atomic_load(&stream->done) == NULL) {
-        return;
+        return false;
     }
     struct item *newest = atomic_exchange(&stream->done, NULL);
     struct item *oldest = NULL;
@@ -22,38 +22,42 @@ static void collect(struct netpool_stream *stream)
         uint64_t place = stream->is_unordered ? stream->queued++ : oldest->index;
         stream->ring[place & stream->mask] = oldest;
     }
+    return true;
+}
+
+/* Its place is the putter's from now on. The putter is told when a quarter of the room is free, so that it does not
+ * wake for each place. */
+static void give_room(struct netpool_stream *stream, const struct item *item)
+{
+    uint64_t taken = stream->taken_count + 1;
+    stream_add(&stream->taken_bytes, item->task.input_size);
+    atomic_store(&stream->taken_count,
+                 taken); /* before the look at wants_room, as the putter looks the other way round */
+    if (atomic_load(&stream->wants_room)) {
+        int64_t left = (int64_t)(stream_count(&stream->put_count) - taken);
+        if (left <= (int64_t)(stream->in_flight_max - stream->in_flight_max / 4)) {
+            event_signal(&stream->taken);
+        }
+    }
 }
 
 /* NULL: not there yet. */
 static struct item *take_next(struct netpool_stream *stream)
 {
-    struct item **place = &stream->ring[stream->next & stream->mask];
+    struct item **place = &stream->ring[stream->taken_count & stream->mask];
     struct item *item = *place;
     if (item != NULL) {
         *place = NULL;
-        stream->next++;
-        stream->taken_count++;
-        atomic_store(&stream->wanted, stream->next);
+        give_room(stream, item);
     }
     return item;
-}
-
-/* The putter is told when a quarter of the room is free, so that it does not wake for each place; from there on each
- * time, as it may be about to wait for bytes and not be seen to sleep yet. */
-static void give_room(struct netpool_stream *stream, const struct item *item)
-{
-    atomic_fetch_sub(&stream->bytes, item->task.input_size);
-    size_t left = atomic_fetch_sub(&stream->in_flight, 1) - 1;
-    if (left <= stream->in_flight_max - stream->in_flight_max / 4) {
-        event_signal(&stream->taken);
-    }
 }
 
 /* Nothing is left to take, and nothing can be put any more. */
 static bool is_at_end(struct netpool_stream *stream)
 {
     return (atomic_load(&stream->is_ended) || atomic_load(&stream->pool->is_closing)) &&
-           stream->taken_count == atomic_load(&stream->put_count);
+           stream->taken_count >= stream_count(&stream->put_count);
 }
 
 /* The words for a call that found no stream, or one of another process. */
@@ -72,16 +76,19 @@ netpool_status netpool_stream_next(netpool_stream *stream, int timeout_ms, uint6
         return status;
     }
     if (stream->borrowed != NULL) {
-        stream_free_item(stream->borrowed);
+        stream_return_item(stream, stream->borrowed);
         stream->borrowed = NULL;
     }
     int64_t deadline = INT64_MIN;
     struct item *item;
     while ((item = take_next(stream)) == NULL) {
+        if (collect(stream)) {
+            continue;
+        }
+        atomic_store(&stream->wanted, stream->taken_count);
         uint32_t ticket = event_ticket(&stream->finished);
-        collect(stream);
-        if ((item = take_next(stream)) != NULL) {
-            break;
+        if (collect(stream)) {
+            continue;
         }
         if (is_at_end(stream)) {
             return last_error_status(NETPOOL_CLOSED, __func__);
@@ -93,7 +100,6 @@ netpool_status netpool_stream_next(netpool_stream *stream, int timeout_ms, uint6
             return last_error_status(NETPOOL_TIMEOUT, __func__);
         }
     }
-    give_room(stream, item);
     stream->borrowed = item;
     if (index != NULL) {
         *index = item->index;
