@@ -27,7 +27,7 @@ struct item {
     struct np_list node; /* in stream->active; the leader's */
     uint64_t index;
     struct reply reply;
-    void *block; /* a large input; NULL: it lies in `input` */
+    void *block;     /* a large input; NULL: it lies in `input` */
     size_t capacity; /* bytes of `input` */
     alignas(16) uint8_t input[];
 };
