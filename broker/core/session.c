@@ -66,13 +66,16 @@ static size_t least(size_t a, size_t b)
 
 void session_prefetch(const struct session *session, const uint64_t *seqs, size_t count, size_t from)
 {
-    size_t middle = least(from + SESSION_ROWS_AHEAD, count);
-    size_t end = least(middle + SESSION_ROWS_AHEAD, count);
-    for (size_t i = from == 0 ? 0 : middle; i < end; i++) {
-        __builtin_prefetch(np_table_find(&session->tasks, seqs[i]), 1);
-    }
-    for (size_t i = end; i < least(end + SESSION_ROWS_AHEAD, count); i += NP_TABLE_RUN) {
+    const size_t ahead = SESSION_ROWS_AHEAD;
+    for (size_t i = from == 0 ? 0 : from + 2 * ahead; i < least(from + 3 * ahead, count); i += NP_TABLE_RUN) {
         np_table_prefetch(&session->tasks, seqs[i]);
+    }
+    for (size_t i = from == 0 ? 0 : from + ahead; i < least(from + 2 * ahead, count); i++) {
+        const char *task = np_table_find(&session->tasks, seqs[i]);
+        if (task != NULL) {
+            __builtin_prefetch(task, 1);
+            __builtin_prefetch(task + TASK_STEP, 1);
+        }
     }
 }
 
