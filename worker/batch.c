@@ -1,6 +1,5 @@
 #include "worker/batch.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +12,8 @@ struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t fun
 {
     const Np__Assign *assign = message->envelope->assign;
     const size_t count = assign->n_seqs;
-    struct batch *batch = fatal_if_null(calloc(1, sizeof *batch + count * sizeof(struct task)));
+    struct batch *batch = fatal_if_null(malloc(sizeof *batch + count * sizeof(struct task)));
+    *batch = (struct batch){0};
     memcpy(batch->session, assign->session.data, NP_SESSION_SIZE);
     (void)np_text_copy(batch->function_name, sizeof batch->function_name, assign->function);
     batch->epoch = epoch;
@@ -63,14 +63,9 @@ struct task *batch_new_initializer(struct preparation *preparation, int64_t now)
     return &batch->tasks[0];
 }
 
-void batch_release(struct task *task)
+void batch_free(struct batch *batch)
 {
-    struct batch *batch = task->batch;
-    assert(np_list_is_empty(&task->node) && batch->live > 0);
-    batch->live--;
-    if (batch->live == 0) {
-        preparation_release(batch->preparation);
-        np_block_free(batch->body);
-        free(batch);
-    }
+    preparation_release(batch->preparation);
+    np_block_free(batch->body);
+    free(batch);
 }

@@ -3,6 +3,7 @@
 #ifndef NP_BATCH_H
 #define NP_BATCH_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -49,7 +50,17 @@ struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t fun
 /* One task that calls the preparation's initializer. */
 struct task *batch_new_initializer(struct preparation *preparation, int64_t now);
 
+void batch_free(struct batch *batch);
+
 /* The task is done with; the last one frees the batch. It must be in no list. */
-void batch_release(struct task *task);
+static inline void batch_release(struct task *task)
+{
+    struct batch *batch = task->batch;
+    assert(np_list_is_empty(&task->node) && batch->live > 0);
+    batch->live--;
+    if (batch->live == 0) {
+        batch_free(batch);
+    }
+}
 
 #endif

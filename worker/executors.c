@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "worker/fatal.h"
+#include "worker/slot_head.h"
 #include "worker/slot_prepare.h"
 #include "worker/slot_results.h"
 
@@ -14,7 +15,6 @@
 #define LONG_TASK_NS NP_NS_PER_MS         /* nothing is fed behind or as one of these */
 #define STRAGGLER_NS (300 * NP_NS_PER_US) /* a head that runs for so long has nothing waiting behind it */
 #define LOOK_NS (500 * NP_NS_PER_MS)
-#define HANDLING_NS 300 /* what an executor needs between two tasks */
 
 enum { AHEAD_MAX = 512 /* tasks */ };
 
@@ -103,22 +103,10 @@ void executors_mark_ready(struct executors *executors, struct slot *slot)
     }
 }
 
-void executors_set_deadline(struct executors *executors, int64_t deadline)
-{
-    executors->deadline = np_earlier(executors->deadline, deadline);
-}
-
 void executors_requeue(struct executors *executors, struct task *task)
 {
     np_list_push_front(&executors->queue, &task->node);
     executors->queued++;
-}
-
-void executors_note_time(struct executors *executors, const struct task *task, int64_t compute_ns)
-{
-    int64_t *estimate = &executors->estimates_ns[task->batch->function];
-    int64_t seen = compute_ns < INT64_MAX - HANDLING_NS ? compute_ns + HANDLING_NS : INT64_MAX;
-    *estimate = *estimate == 0 ? seen : *estimate + (seen - *estimate) / 8;
 }
 
 void executors_end_unstarted(struct executors *executors, struct task *task, netpool_status status,
@@ -215,6 +203,7 @@ static bool may_go_ahead(const struct slot *slot, int64_t task_ns, int64_t now)
 /* Feeds the slot up to `limit` tasks. False when the queue is empty. */
 static bool feed_slot(struct executors *executors, struct slot *slot, size_t limit, int64_t now)
 {
+    const size_t most = limit;
     while (executors->queued > 0 && limit > 0 && is_feedable(slot)) {
         struct np_list *node = executors->queue.next;
         struct task *task = NP_CONTAINER(node, struct task, node);
@@ -230,6 +219,9 @@ static bool feed_slot(struct executors *executors, struct slot *slot, size_t lim
             break;
         }
         limit--;
+    }
+    if (limit < most && slot->fed_count > 1) {
+        slot_show_fed(slot); /* all at once: each would cost a fence */
     }
     return executors->queued > 0;
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/clock.h"
 #include "transport/reactor.h"
 #include "worker/batch.h"
 #include "worker/memory_killer.h"
@@ -17,6 +18,8 @@
 #include "worker/roll.h"
 #include "worker/slot.h"
 #include "worker/zygote.h"
+
+#define EXECUTORS_HANDLING_NS 300 /* what an executor needs between two tasks */
 
 struct executors {
     struct reactor *reactor;
@@ -108,9 +111,17 @@ void executors_end_unstarted(struct executors *executors, struct task *task, net
 
 /* Used by the slots. */
 void executors_mark_ready(struct executors *executors, struct slot *slot);
-void executors_note_time(struct executors *executors, const struct task *task, int64_t compute_ns);
+static inline void executors_note_time(struct executors *executors, const struct task *task, int64_t compute_ns)
+{
+    int64_t *estimate = &executors->estimates_ns[task->batch->function];
+    int64_t seen = compute_ns < INT64_MAX - EXECUTORS_HANDLING_NS ? compute_ns + EXECUTORS_HANDLING_NS : INT64_MAX;
+    *estimate = *estimate == 0 ? seen : *estimate + (seen - *estimate) / 8;
+}
 void executors_requeue(struct executors *executors, struct task *task); /* at the front */
 void executors_refuse_unprepared(struct executors *executors, const struct preparation *preparation); /* all queued */
-void executors_set_deadline(struct executors *executors, int64_t deadline);
+static inline void executors_set_deadline(struct executors *executors, int64_t deadline)
+{
+    executors->deadline = np_earlier(executors->deadline, deadline);
+}
 
 #endif

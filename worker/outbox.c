@@ -13,6 +13,8 @@ enum {
     FAILURE_BYTES_MAX = 100 * 1024, /* of a batch, so that its header keeps within NP_FRAME_HEADER_MAX */
     BACKLOG_MAX = 1024 * 1024,      /* bytes given to the channel and not yet written */
     ROWS_FIRST = 64,
+    ROW_BYTES = 3 * sizeof(uint64_t) + 4 * sizeof(uint32_t),
+    SPARE_MAX = 4, /* packets; the largest have 300 KiB */
 };
 
 /* One failure with its texts behind it, in one piece of memory. */
@@ -50,13 +52,11 @@ void outbox_init(struct outbox *outbox)
 {
     *outbox = (struct outbox){0};
     np_list_init(&outbox->packets);
+    np_list_init(&outbox->spare);
 }
 
 static void packet_destroy(struct packet *packet)
 {
-    for (size_t i = 0; i < packet->failure_count; i++) {
-        free(packet->failures[i]);
-    }
     free(packet->seqs);
     free(packet->compute_ns);
     free(packet->wait_ns);
@@ -64,22 +64,57 @@ static void packet_destroy(struct packet *packet)
     free(packet->statuses);
     free(packet->attempts);
     free(packet->pids);
-    np_block_free(packet->large_body);
     np_buffer_fini(&packet->body);
     free(packet);
 }
 
+static void packet_clear(struct packet *packet)
+{
+    for (size_t i = 0; i < packet->failure_count; i++) {
+        free(packet->failures[i]);
+    }
+    np_block_free(packet->large_body);
+    np_buffer_clear(&packet->body);
+    packet->large_body = NULL;
+    packet->count = 0;
+    packet->has_failures = packet->has_retries = false;
+    packet->failure_count = packet->failure_bytes = 0;
+}
+
+/* The packet is in no list any more. */
+static void packet_release(struct outbox *outbox, struct packet *packet)
+{
+    packet_clear(packet);
+    if (outbox->spare_count < SPARE_MAX) {
+        outbox->spare_count++;
+        np_list_push_front(&outbox->spare, &packet->node);
+    } else {
+        packet_destroy(packet);
+    }
+}
+
+static void destroy_all(struct np_list *list)
+{
+    NP_LIST_EACH(node, list) {
+        struct packet *packet = NP_CONTAINER(node, struct packet, node);
+        packet_clear(packet);
+        packet_destroy(packet);
+    }
+}
+
 void outbox_fini(struct outbox *outbox)
 {
-    NP_LIST_EACH(node, &outbox->packets) {
-        packet_destroy(NP_CONTAINER(node, struct packet, node));
-    }
+    destroy_all(&outbox->packets);
+    destroy_all(&outbox->spare);
     outbox_init(outbox);
 }
 
 static struct packet *packet_new(struct outbox *outbox, const struct batch *batch)
 {
-    struct packet *packet = fatal_if_null(calloc(1, sizeof *packet));
+    struct np_list *spare = np_list_pop_front(&outbox->spare);
+    struct packet *packet = spare != NULL ? NP_CONTAINER(spare, struct packet, node)
+                                          : (struct packet *)fatal_if_null(calloc(1, sizeof *packet));
+    outbox->spare_count -= spare != NULL;
     memcpy(packet->session, batch->session, NP_SESSION_SIZE);
     packet->epoch = batch->epoch;
     packet->bytes = sizeof *packet;
@@ -88,7 +123,7 @@ static struct packet *packet_new(struct outbox *outbox, const struct batch *batc
     return packet;
 }
 
-static bool fits(const struct packet *packet, const struct outbox_result *result)
+static inline bool fits(const struct packet *packet, const struct outbox_result *result)
 {
     const struct batch *batch = result->task->batch;
     return packet->large_body == NULL && packet->count < NP_BATCH_TASKS_MAX &&
@@ -100,7 +135,7 @@ static bool fits(const struct packet *packet, const struct outbox_result *result
 }
 
 /* The batch to add to: one of the last few, as several clients' results come mixed. */
-static struct packet *find_packet(struct outbox *outbox, const struct outbox_result *result)
+static inline struct packet *find_packet(struct outbox *outbox, const struct outbox_result *result)
 {
     struct np_list *node = outbox->packets.previous;
     for (int i = 0; i < 4 && node != &outbox->packets; i++, node = node->previous) {
@@ -130,7 +165,8 @@ static void packet_grow(struct packet *packet)
     packet->capacity = capacity;
 }
 
-static void keep_failure(struct packet *packet, const struct outbox_failure *failure)
+/* Returns the bytes of its texts. */
+static size_t keep_failure(struct packet *packet, const struct outbox_failure *failure)
 {
     size_t message_size = np_text_whole(failure->message, strnlen(failure->message, NP_MESSAGE_MAX));
     size_t stack_size = failure->stack != NULL ? strnlen(failure->stack, NP_STACK_MAX) : 0;
@@ -159,29 +195,31 @@ static void keep_failure(struct packet *packet, const struct outbox_failure *fai
     kept->wire.stack = stack;
     kept->wire.started = failure->has_started;
     packet->failures[packet->failure_count++] = &kept->wire;
-    packet->failure_bytes += message_size + stack_size + failure->output_size;
     packet->has_failures = true;
+    size_t bytes = message_size + stack_size + failure->output_size;
+    packet->failure_bytes += bytes;
+    return bytes;
 }
 
-static void add_row(struct outbox *outbox, struct packet *packet, const struct outbox_result *result)
+static inline void add_row(struct outbox *outbox, struct packet *packet, const struct outbox_result *result)
 {
-    size_t before = packet->failure_bytes;
+    const struct task *task = result->task;
+    size_t bytes = result->size + ROW_BYTES;
     if (packet->count == packet->capacity) {
         packet_grow(packet);
     }
     if (result->failure != NULL) {
-        keep_failure(packet, result->failure);
+        bytes += keep_failure(packet, result->failure);
     }
-    uint32_t row = packet->count++;
-    packet->seqs[row] = result->task->seq;
+    const uint32_t row = packet->count++;
+    packet->seqs[row] = task->seq;
     packet->compute_ns[row] = result->compute_ns;
     packet->wait_ns[row] = result->wait_ns;
     packet->sizes[row] = result->size;
     packet->statuses[row] = (uint32_t)result->status;
-    packet->attempts[row] = result->task->attempt;
+    packet->attempts[row] = task->attempt;
     packet->pids[row] = result->pid;
-    packet->has_retries |= result->task->attempt != 1;
-    size_t bytes = result->size + 3 * sizeof(uint64_t) + 4 * sizeof(uint32_t) + (packet->failure_bytes - before);
+    packet->has_retries |= task->attempt != 1;
     packet->bytes += bytes;
     outbox->bytes += bytes;
     outbox->rows++;
@@ -190,8 +228,13 @@ static void add_row(struct outbox *outbox, struct packet *packet, const struct o
 uint8_t *outbox_add(struct outbox *outbox, const struct outbox_result *result)
 {
     struct packet *packet = find_packet(outbox, result);
-    uint8_t *place = fatal_if_null(np_buffer_reserve(&packet->body, (size_t)result->size + 1));
-    np_buffer_commit(&packet->body, result->size);
+    struct np_buffer *body = &packet->body;
+    const size_t size = result->size;
+    if (body->capacity - body->end <= size) {
+        (void)fatal_if_null(np_buffer_reserve(body, size + 1));
+    }
+    uint8_t *place = body->memory + body->end;
+    np_buffer_commit(body, size);
     add_row(outbox, packet, result);
     return place;
 }
@@ -244,7 +287,7 @@ void outbox_send(struct outbox *outbox, struct channel *channel, uint64_t credit
         outbox->rows -= packet->count;
         outbox->bytes -= packet->bytes;
         np_list_remove(&packet->node);
-        packet_destroy(packet);
+        packet_release(outbox, packet);
     }
 }
 

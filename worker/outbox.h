@@ -15,7 +15,9 @@
 
 struct outbox {
     struct np_list packets; /* in order; the last ones may still grow */
-    size_t bytes;           /* held, with what keeping them costs */
+    struct np_list spare;   /* packets that are empty again, with their memory */
+    unsigned spare_count;
+    size_t bytes; /* held, with what keeping them costs */
     size_t rows;
 };
 

@@ -95,17 +95,12 @@ void slot_fini(struct slot *slot);
 /* Asks the zygote for an executor. On failure the slot rests for a while. */
 void slot_start(struct slot *slot, int64_t now);
 
-/* Gives the executor a task; false when there is no room now. */
+/* Gives the executor a task; false when there is no room now. One that is not idle sees it with slot_show_fed. */
 bool slot_feed(struct slot *slot, struct task *task, int64_t now);
+void slot_show_fed(struct slot *slot);
 
 /* Moves the payload on its way as far as there is room. */
 void slot_write_on(struct slot *slot);
-
-/* The head has changed: its deadline counts from now at the earliest. */
-void slot_watch_head(struct slot *slot, int64_t now);
-
-/* The task is no longer the slot's. */
-void slot_remove_task(struct slot *slot, struct task *task);
 
 /* The fed task has not started: back into the queue with it; an initializer is dropped. */
 void slot_unfeed(struct slot *slot, struct task *task);

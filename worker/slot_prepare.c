@@ -17,7 +17,7 @@ static bool needs_initializer(const struct task *task)
     return task->batch->preparation != NULL && task->batch->preparation->initializer[0] != '\0';
 }
 
-bool slot_is_prepared(struct slot *slot, const struct task *task)
+bool slot_is_initialized(struct slot *slot, const struct task *task)
 {
     return !needs_initializer(task) || prepared_for(slot, task)->state == PREPARED_WELL;
 }
@@ -29,18 +29,10 @@ bool slot_has_initializer(const struct slot *slot, const struct preparation *pre
            (preparation == NULL || head->batch->preparation == preparation);
 }
 
-bool slot_may_take(struct slot *slot, const struct task *task)
+bool slot_may_take_of_session(struct slot *slot, const struct task *task)
 {
-    const struct prepared *prepared = prepared_for(slot, task);
-    const uint32_t most = slot->executors->max_tasks;
-    if (slot->is_retiring || slot->waiting != NULL || (most > 0 && slot->given >= most)) {
-        return false;
-    }
-    if (prepared == NULL) {
-        return true;
-    }
-    const uint32_t most_of_session = task->batch->preparation->max_tasks;
-    if (most_of_session > 0 && prepared->given >= most_of_session) {
+    const uint32_t most = task->batch->preparation->max_tasks;
+    if (most > 0 && prepared_for(slot, task)->given >= most) {
         return false;
     }
     return slot->fed_count == 0 || slot_is_prepared(slot, task) ||
@@ -57,6 +49,7 @@ bool slot_prepare(struct slot *slot, struct task *task, int64_t now)
             batch_release(initializer);
             return false;
         }
+        slot_show_fed(slot);
         prepared->state = PREPARED_SOON;
     }
     slot->waiting = task;
@@ -67,8 +60,13 @@ void slot_feed_waiting(struct slot *slot, int64_t now)
 {
     struct task *task = slot->waiting;
     slot->waiting = NULL;
+    if (task == NULL) {
+        return;
+    }
     bool is_alive = slot->state == SLOT_LIVE || slot->state == SLOT_STARTING;
-    if (task != NULL && (!is_alive || !slot_feed(slot, task, now))) {
+    if (is_alive && slot_feed(slot, task, now)) {
+        slot_show_fed(slot);
+    } else {
         executors_requeue(slot->executors, task);
     }
 }
@@ -81,7 +79,7 @@ void slot_stop_waiting(struct slot *slot)
     }
 }
 
-void slot_note_given(struct slot *slot, const struct task *task)
+void slot_note_given_of_session(struct slot *slot, const struct task *task)
 {
     struct prepared *prepared = prepared_for(slot, task);
     if (task->batch->is_initializer) {
@@ -107,7 +105,7 @@ bool slot_note_taken_back(struct slot *slot, const struct task *task)
     return true;
 }
 
-void slot_note_answered(struct slot *slot, const struct task *task)
+void slot_note_counted_answer(struct slot *slot, const struct task *task)
 {
     struct prepared *prepared = prepared_for(slot, task);
     const uint32_t most = slot->executors->max_tasks;

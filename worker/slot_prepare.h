@@ -3,14 +3,24 @@
 #ifndef NP_SLOT_PREPARE_H
 #define NP_SLOT_PREPARE_H
 
-#include "worker/slot.h"
+#include "worker/executors.h"
 
 /* May the task go to this executor at all, now? Not when that has been given its number of tasks, and behind others
  * only when there is no initializer to be called first; but where just that one runs, the task may wait for it. */
-bool slot_may_take(struct slot *slot, const struct task *task);
+bool slot_may_take_of_session(struct slot *slot, const struct task *task);
+static inline bool slot_may_take(struct slot *slot, const struct task *task)
+{
+    const uint32_t most = slot->executors->max_tasks;
+    return !slot->is_retiring && slot->waiting == NULL && (most == 0 || slot->given < most) &&
+           (task->batch->preparation == NULL || slot_may_take_of_session(slot, task));
+}
 
 /* Nothing is to be called before the task. */
-bool slot_is_prepared(struct slot *slot, const struct task *task);
+bool slot_is_initialized(struct slot *slot, const struct task *task);
+static inline bool slot_is_prepared(struct slot *slot, const struct task *task)
+{
+    return task->batch->preparation == NULL || slot_is_initialized(slot, task);
+}
 
 /* Feeds the initializer, unless it runs already, and keeps the task until that has brought it off. False: no room. */
 bool slot_prepare(struct slot *slot, struct task *task, int64_t now);
@@ -26,9 +36,25 @@ bool slot_has_initializer(const struct slot *slot, const struct preparation *pre
 
 /* Keep the account. Of a task taken back: false when nobody is to have it again, as it calls an initializer. An
  * executor that has answered its number of tasks retires. */
-void slot_note_given(struct slot *slot, const struct task *task);
+void slot_note_given_of_session(struct slot *slot, const struct task *task);
+static inline void slot_note_given(struct slot *slot, const struct task *task)
+{
+    if (task->batch->preparation == NULL) {
+        slot->given++;
+    } else {
+        slot_note_given_of_session(slot, task);
+    }
+}
 bool slot_note_taken_back(struct slot *slot, const struct task *task);
-void slot_note_answered(struct slot *slot, const struct task *task);
+void slot_note_counted_answer(struct slot *slot, const struct task *task);
+static inline void slot_note_answered(struct slot *slot, const struct task *task)
+{
+    if (task->batch->preparation == NULL && slot->executors->max_tasks == 0) {
+        slot->answered++;
+    } else {
+        slot_note_counted_answer(slot, task);
+    }
+}
 void slot_note_initialized(struct slot *slot, bool is_ok);
 
 #endif

@@ -13,6 +13,7 @@
 #include "worker/executors.h"
 #include "worker/fatal.h"
 #include "worker/initializer.h"
+#include "worker/slot_head.h"
 #include "worker/slot_prepare.h"
 
 enum { CATCH_UP_OUTPUT = 256 * 1024 }; /* bytes of output read before a failure is reported */
@@ -107,15 +108,16 @@ static bool is_record_plausible(struct slot *slot)
     bool is_ok = record->status == NETPOOL_OK;
     bool is_known = is_ok || record->status == NETPOOL_FAILED || record->status == NETPOOL_TOO_LARGE ||
                     record->status == NETPOOL_CANCELLED;
-    return head != NULL && record->number == head->number && head != slot->writing && slot_is_running(slot) &&
-           is_known && record->message_size <= (is_ok ? 0 : NP_MESSAGE_MAX) &&
+    return head != NULL && record->number == head->number && head != slot->writing &&
+           (slot_has_seen_start(slot, head) || slot_is_running(slot)) && is_known &&
+           record->message_size <= (is_ok ? 0 : NP_MESSAGE_MAX) &&
            record->size <= (is_ok ? slot->executors->max_payload : 0);
 }
 
 /* False: no (whole) record yet, or a broken one. */
 static bool read_record(struct slot *slot)
 {
-    if (!slot->has_record && ring_available(&slot->results) >= sizeof slot->record) {
+    if (!slot->has_record && ring_has(&slot->results, sizeof slot->record)) {
         ring_read(&slot->results, &slot->record, sizeof slot->record);
         if (!is_record_plausible(slot)) {
             slot->results.is_broken = true;
@@ -227,7 +229,7 @@ static bool take_one(struct slot *slot, int64_t now)
     }
     const struct result_record *record = &slot->record;
     bool is_large = record->size > SHARE_WHOLE_MAX;
-    if (is_large ? !take_large(slot) : ring_available(&slot->results) < record->size + record->message_size) {
+    if (is_large ? !take_large(slot) : !ring_has(&slot->results, record->size + record->message_size)) {
         return false;
     }
     struct task *head = slot_head(slot);
@@ -250,7 +252,10 @@ static bool take_one(struct slot *slot, int64_t now)
     }
     executors_note_time(slot->executors, head,
                         record->compute_ns > INT64_MAX ? INT64_MAX : (int64_t)record->compute_ns);
-    slot_results_drop(slot);
+    if (slot->incoming != NULL) {
+        slot_results_drop(slot);
+    }
+    slot->has_record = false;
     finish_head(slot, now);
     return true;
 }

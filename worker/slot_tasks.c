@@ -3,35 +3,10 @@
 
 #include "common/clock.h"
 #include "worker/executors.h"
+#include "worker/slot_head.h"
 #include "worker/slot_prepare.h"
 
 enum { CLAIM_TRIES = 1000 }; /* an honest executor changes the word once a task */
-
-void slot_watch_head(struct slot *slot, int64_t now)
-{
-    const struct task *head = slot_head(slot);
-    slot->head_since = now;
-    slot->cancel_at = NP_NEVER;
-    slot->seen_done = slot->seen_total = 0;
-    if (slot->state != SLOT_DYING) {
-        slot->deadline = head != NULL && head->batch->timeout_ns > 0 ? now + head->batch->timeout_ns : NP_NEVER;
-        executors_set_deadline(slot->executors, slot->deadline);
-    }
-}
-
-void slot_remove_task(struct slot *slot, struct task *task)
-{
-    np_list_remove(&task->node);
-    slot->fed_count--;
-    slot->ahead_ns -= task->estimate_ns;
-    slot->executors->fed--;
-    if (slot->fed_count == 0) {
-        slot->executors->busy--;
-    }
-    if (slot->writing == task) {
-        slot->writing = NULL; /* the rest of its room is skipped */
-    }
-}
 
 /* Bytes nobody will look at are left as they are. */
 void slot_write_on(struct slot *slot)
@@ -69,7 +44,7 @@ void slot_write_on(struct slot *slot)
 
 static bool has_room_for(struct slot *slot, size_t size)
 {
-    if (ring_room(&slot->tasks, size) >= size) {
+    if (ring_has_room(&slot->tasks, size)) {
         return true;
     }
     slot->wants_room = true;
@@ -77,43 +52,56 @@ static bool has_room_for(struct slot *slot, size_t size)
     return ring_room(&slot->tasks, size) >= size;
 }
 
+void slot_show_fed(struct slot *slot)
+{
+    ring_publish_written(&slot->tasks);
+    share_wake_executor(slot->share, SHARE_WAITS_FOR_TASKS);
+}
+
+/* The payload lies behind the record, as much of it as there is room for. */
+static void write_payload(struct slot *slot, struct task *task, size_t padded)
+{
+    if (padded <= SHARE_WHOLE_MAX) {
+        ring_write(&slot->tasks, task->payload, task->size);
+        ring_skip(&slot->tasks, padded - task->size);
+        return;
+    }
+    slot->writing = task;
+    slot->write_size = padded;
+    slot_write_on(slot);
+    if (slot->write_size > 0) {
+        executors_mark_ready(slot->executors, slot); /* to arm the bell for room */
+    }
+}
+
 bool slot_feed(struct slot *slot, struct task *task, int64_t now)
 {
-    size_t padded = share_padded(task->size);
-    struct task_record record = {
-        .number = slot->next_number,
-        .function = task->batch->function,
-        .attempt = task->attempt,
-        .item_in_size = task->batch->item_in_size,
-        .item_out_size = task->batch->item_out_size,
-        .size = task->size,
-        .max_result = slot->executors->max_payload,
-        .first_item = task->first_item,
-    };
-    if (slot->write_size > 0 || !has_room_for(slot, sizeof record + (padded <= SHARE_WHOLE_MAX ? padded : 0))) {
+    const struct batch *batch = task->batch;
+    const size_t padded = share_padded(task->size);
+    if (slot->write_size > 0 ||
+        !has_room_for(slot, sizeof(struct task_record) + (padded <= SHARE_WHOLE_MAX ? padded : 0))) {
         return false;
     }
     task->number = slot->next_number++;
-    np_list_push_back(&slot->fed, &task->node);
-    slot->fed_count++;
-    slot->ahead_ns += task->estimate_ns;
-    slot->executors->fed++;
+    const struct task_record record = {
+        .number = task->number,
+        .function = batch->function,
+        .attempt = task->attempt,
+        .item_in_size = batch->item_in_size,
+        .item_out_size = batch->item_out_size,
+        .size = task->size,
+        .max_result = slot->executors->max_payload,
+        .first_item = task->first_item,
+        .is_timed = batch->timeout_ns > 0,
+    };
+    slot_add_task(slot, task, now);
     slot_note_given(slot, task);
-    if (slot->fed_count == 1) {
-        slot->executors->busy++;
-        slot_watch_head(slot, now);
-    }
     ring_write(&slot->tasks, &record, sizeof record);
-    ring_publish_written(&slot->tasks);
     if (padded > 0) {
-        slot->writing = task;
-        slot->write_size = padded;
-        slot_write_on(slot);
-    } else {
-        share_wake_executor(slot->share, SHARE_WAITS_FOR_TASKS);
+        write_payload(slot, task, padded);
     }
-    if (slot->write_size > 0) {
-        executors_mark_ready(slot->executors, slot); /* to arm the bell for room */
+    if (slot->fed_count == 1) {
+        slot_show_fed(slot); /* it is idle */
     }
     return true;
 }
@@ -135,7 +123,7 @@ bool slot_is_running(struct slot *slot)
 {
     const struct task *head = slot_head(slot);
     return head != NULL && slot->share != NULL && see_claims(slot, atomic_load(&slot->share->claim)) &&
-           (int32_t)(slot->started - head->number) > 0;
+           slot_has_seen_start(slot, head);
 }
 
 void slot_unfeed(struct slot *slot, struct task *task)
