@@ -106,7 +106,7 @@ void session_prefetch(const struct session *session, const uint64_t *seqs, size_
  * task among a million. */
 static inline void session_look_ahead(const struct session *session, const uint64_t *seqs, size_t count, size_t i)
 {
-    if (i % SESSION_ROWS_AHEAD == 0) {
+    if (i % SESSION_ROWS_AHEAD == 0 && count > 1) {
         session_prefetch(session, seqs, count, i);
     }
 }

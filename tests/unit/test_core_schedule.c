@@ -107,6 +107,38 @@ static void the_least_loaded_worker_that_has_the_function_is_chosen(void **state
     rig_free(rig);
 }
 
+static void busy_workers_get_runs_of_tasks_and_stay_evenly_loaded(void **state)
+{
+    enum { TASKS = 400, SLACK = 17 };
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t workers[] = {rig_worker(rig, 2, 1, "f"), rig_worker(rig, 3, 1, "f")};
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 2});
+    rig_flush(rig);
+    assert_int_equal(answer(rig, workers[0], CLIENT, 1000), 1); /* idle ones get one each */
+    assert_int_equal(answer(rig, workers[1], CLIENT, 1000), 1);
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 3, .count = TASKS});
+    rig_flush(rig);
+    size_t counts[2] = {0, 0};
+    size_t breaks = 0;
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t last = 0;
+        const struct rig_message *message;
+        while ((message = rig_take(rig, workers[i], NP__ENVELOPE__KIND_ASSIGN)) != NULL) {
+            for (size_t k = 0; k < message->envelope->assign->n_seqs; k++) {
+                breaks += message->envelope->assign->seqs[k] != last + 1;
+                last = message->envelope->assign->seqs[k];
+                counts[i]++;
+            }
+        }
+    }
+    assert_int_equal(counts[0] + counts[1], TASKS);
+    assert_in_range(counts[0], TASKS / 2 - SLACK, TASKS / 2 + SLACK);
+    assert_in_range(breaks, 2, TASKS / 8);
+    rig_free(rig);
+}
+
 static void workers_get_nothing_before_ready_and_while_they_drain(void **state)
 {
     (void)state;
@@ -389,6 +421,7 @@ int main(void)
         cmocka_unit_test(higher_priority_goes_first_then_the_older_task),
         cmocka_unit_test(b15_a_priority_of_its_own_for_each_of_many_tasks_costs_little),
         cmocka_unit_test(the_least_loaded_worker_that_has_the_function_is_chosen),
+        cmocka_unit_test(busy_workers_get_runs_of_tasks_and_stay_evenly_loaded),
         cmocka_unit_test(workers_get_nothing_before_ready_and_while_they_drain),
         cmocka_unit_test(prefetch_grows_for_short_tasks_and_vanishes_for_long_ones),
         cmocka_unit_test(a_workers_window_bounds_what_it_holds),
