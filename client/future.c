@@ -15,6 +15,8 @@
 #define COPY_TIMED_MIN ((size_t)64 << 10)
 /* Inputs above this are freed as soon as the task is finished. */
 #define INPUT_INLINE_MAX 1024
+/* Any future has room for so many; the memory of those with more is not used again. */
+#define INPUT_MIN 48
 
 static void release(struct netpool_future *future)
 {
@@ -24,7 +26,9 @@ static void release(struct netpool_future *future)
     struct netpool *pool = future->pool;
     np_block_free(future->input);
     reply_fini(&future->reply);
-    free(future);
+    if (future->capacity > INPUT_MIN || !spares_give(&pool->futures, &future->spare)) {
+        free(future);
+    }
     pool_release(pool);
 }
 
@@ -113,16 +117,31 @@ static void run_cancel(struct engine_request *request, struct dialogue *dialogue
     release(future);
 }
 
+/* All but its kind is zero. */
+static struct netpool_future *take_memory(struct netpool *pool, size_t size)
+{
+    size_t capacity = size > INPUT_MIN ? size : INPUT_MIN;
+    struct spare *spare = size <= INPUT_MIN ? spares_take(&pool->futures) : NULL;
+    struct netpool_future *future = (void *)spare;
+    if (future == NULL) {
+        future = malloc(sizeof *future + capacity);
+    }
+    if (future != NULL) {
+        memset(future, 0, offsetof(struct netpool_future, kind));
+        future->capacity = capacity;
+    }
+    return future;
+}
+
 static struct netpool_future *new_future(struct netpool *pool, netpool_bytes input)
 {
-    size_t inline_size = input.size <= INPUT_INLINE_MAX ? input.size : 0;
-    struct netpool_future *future = malloc(sizeof *future + inline_size);
+    bool is_inline = input.size <= INPUT_INLINE_MAX;
+    struct netpool_future *future = take_memory(pool, is_inline ? input.size : 0);
     if (future == NULL) {
         return NULL;
     }
-    memset(future, 0, sizeof *future);
     future->task.input = future->inline_input;
-    if (inline_size < input.size) {
+    if (!is_inline) {
         future->input = np_block_new(input.size);
         if (future->input == NULL) {
             free(future);
@@ -135,7 +154,6 @@ static struct netpool_future *new_future(struct netpool *pool, netpool_bytes inp
         memcpy((void *)(uintptr_t)future->task.input, input.data, input.size);
     }
     future->task.input_size = input.size;
-    future->task.kind = &future->kind;
     future->task.finished = task_finished;
     future->pool = pool;
     future->submit_request.run = run_submit;
@@ -161,12 +179,14 @@ static netpool_status check_submit(struct netpool *pool, netpool_bytes input, bo
 static netpool_status submit(netpool *pool, const char *function, netpool_bytes input,
                              const netpool_task_options *options, netpool_future **out, netpool_error *error)
 {
-    struct np_task_kind kind;
-    uint64_t lane;
+    struct np_task_kind own_kind;
+    const struct np_task_kind *kind = &own_kind;
+    uint64_t lane = 0;
     bool has_callback = options != NULL && options->on_done != NULL;
     netpool_status status = check_submit(pool, input, has_callback, out, error);
     if (status == NETPOOL_OK) {
-        status = pool_describe(pool, function, options, &kind, &lane, error);
+        status = options != NULL ? pool_describe(pool, function, options, &own_kind, &lane, error)
+                                 : pool_plain_kind(pool, function, &kind, error);
     }
     if (status != NETPOOL_OK) {
         return status;
@@ -184,7 +204,11 @@ static netpool_status submit(netpool *pool, const char *function, netpool_bytes 
         pool_release(pool);
         return NETPOOL_NO_MEMORY;
     }
-    future->kind = kind;
+    future->task.kind = kind;
+    if (kind == &own_kind) {
+        future->kind = own_kind;
+        future->task.kind = &future->kind;
+    }
     future->task.lane = lane;
     if (has_callback) {
         future->on_done = options->on_done;
@@ -245,7 +269,8 @@ netpool_status netpool_wait(netpool_future *future, int timeout_ms, netpool_resu
         *result = *reply;
     }
     if (reply->failure != NULL) {
-        return last_error_set(reply->status, __func__, "%s: %s", future->kind.function, reply->failure->message);
+        return last_error_set(reply->status, __func__, "%s: %s", future->task.kind->function,
+                              reply->failure->message);
     }
     return last_error_status(reply->status, __func__);
 }

@@ -9,8 +9,8 @@
 #include "client/watch.h"
 
 struct netpool_future {
+    struct spare spare; /* in pool->futures */
     struct np_task task;
-    struct np_task_kind kind;
     struct netpool *pool;
     struct engine_request submit_request;
     struct engine_request cancel_request;
@@ -26,7 +26,9 @@ struct netpool_future {
     struct callback callback;
     bool is_nobodys; /* submitted without `out`: freed after its call, unless that has done so */
 
-    void *input; /* owned; NULL: inline */
+    void *input;              /* owned; NULL: inline */
+    size_t capacity;          /* bytes of inline_input */
+    struct np_task_kind kind; /* of the task, if it has options */
     uint8_t inline_input[];
 };
 

@@ -64,9 +64,61 @@ netpool_status pool_describe(struct netpool *pool, const char *function, const n
     return NETPOOL_OK;
 }
 
+/* The kept one that is like `kind`; NULL: out of memory. */
+static const struct np_task_kind *keep_plain_kind(struct netpool *pool, const struct np_task_kind *kind)
+{
+    uint64_t key = (uintptr_t)kind->function;
+    pthread_mutex_lock(&pool->plain_mutex);
+    struct np_task_kind *kept = np_table_find(&pool->plain_kinds, key);
+    if (kept == NULL) {
+        kept = malloc(sizeof *kept);
+        if (kept != NULL) {
+            *kept = *kind;
+            if (np_table_put(&pool->plain_kinds, key, kept) != NETPOOL_OK) {
+                free(kept);
+                kept = NULL;
+            }
+        }
+    }
+    pthread_mutex_unlock(&pool->plain_mutex);
+    return kept;
+}
+
+netpool_status pool_plain_kind(struct netpool *pool, const char *function, const struct np_task_kind **out,
+                               netpool_error *error)
+{
+    const struct np_task_kind *kind = atomic_load_explicit(&pool->last_plain, memory_order_acquire);
+    if (kind == NULL || function == NULL || strcmp(kind->function, function) != 0) {
+        struct np_task_kind described;
+        uint64_t lane;
+        netpool_status status = pool_describe(pool, function, NULL, &described, &lane, error);
+        if (status != NETPOOL_OK) {
+            return status;
+        }
+        kind = keep_plain_kind(pool, &described);
+        if (kind == NULL) {
+            return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
+        }
+        atomic_store_explicit(&pool->last_plain, kind, memory_order_release);
+    }
+    *out = kind;
+    return NETPOOL_OK;
+}
+
 void pool_retain(struct netpool *pool)
 {
     atomic_fetch_add(&pool->references, 1);
+}
+
+static void forget_plain_kinds(struct netpool *pool)
+{
+    size_t cursor = 0;
+    for (void *kind = np_table_next(&pool->plain_kinds, &cursor); kind != NULL;
+         kind = np_table_next(&pool->plain_kinds, &cursor)) {
+        free(kind);
+    }
+    np_table_fini(&pool->plain_kinds);
+    pthread_mutex_destroy(&pool->plain_mutex);
 }
 
 void pool_release(struct netpool *pool)
@@ -81,6 +133,8 @@ void pool_release(struct netpool *pool)
         engine_destroy(&pool->engine);
     }
     callbacks_fini(&pool->callbacks);
+    forget_plain_kinds(pool);
+    spares_free(spares_take_all(&pool->futures));
     pthread_mutex_destroy(&pool->watch_mutex);
     pthread_mutex_destroy(&pool->streams_mutex);
     label_sets_fini(&pool->label_sets);
@@ -182,6 +236,7 @@ struct netpool *pool_new(void)
     profile_init(&pool->profile, NULL);
     label_sets_init(&pool->label_sets, &pool->names);
     callbacks_init(&pool->callbacks, pool);
+    pthread_mutex_init(&pool->plain_mutex, NULL);
     pthread_mutex_init(&pool->watch_mutex, NULL);
     pthread_mutex_init(&pool->streams_mutex, NULL);
     np_list_init(&pool->streams);

@@ -15,8 +15,10 @@
 #include "client/netpool.h"
 #include "client/options.h"
 #include "client/profile.h"
+#include "client/spares.h"
 #include "client/task_options.h"
 #include "common/list.h"
+#include "common/table.h"
 
 struct netpool {
     struct fork_guard guard;
@@ -25,7 +27,11 @@ struct netpool {
     struct engine *engine; /* stopped when the pool is closed, destroyed with the last reference */
     struct names names;
     struct label_sets label_sets;
-    bool is_admin; /* the certificate is for looking only */
+    pthread_mutex_t plain_mutex;
+    struct np_table plain_kinds; /* by the address of the function's kept name */
+    _Atomic(const struct np_task_kind *) last_plain;
+    struct spares futures; /* memory of such without much input */
+    bool is_admin;         /* the certificate is for looking only */
     atomic_bool is_closing;
 
     struct np_profile profile;
@@ -61,6 +67,11 @@ netpool_status pool_check_submit(const struct netpool *pool, netpool_error *erro
 NETPOOL_MUST_CHECK netpool_status pool_describe(struct netpool *pool, const char *function,
                                                 const netpool_task_options *options, struct np_task_kind *kind,
                                                 uint64_t *lane, netpool_error *error);
+
+/* The kind that all tasks of this function without options share, kept as long as the pool. NETPOOL_INVALID,
+ * NETPOOL_NO_MEMORY. */
+NETPOOL_MUST_CHECK netpool_status pool_plain_kind(struct netpool *pool, const char *function,
+                                                  const struct np_task_kind **out, netpool_error *error);
 
 void pool_retain(struct netpool *pool);
 void pool_release(struct netpool *pool);

@@ -3,7 +3,7 @@
  *
  *     put --request--> leader --batch--> `done` (a stack that the leader pushes and the taker empties) --> taker
  *      ^                                                                                                     |
- *      +----------------------- `spare` (items used again, stream_items.c) ----------------------------------+
+ *      +----------------------- `spares` (items used again, stream_items.c) ---------------------------------+
  *
  * What one side alone writes needs no locked instructions: counts go up on one side each, and the leader hands over
  * what finishes in one turn at once. `ring` holds the finished items by index until it is their turn.
@@ -18,25 +18,20 @@
 
 #include "client/pool.h"
 #include "client/reply.h"
+#include "client/spares.h"
 
 struct item {
+    struct spare spare; /* in the stream's `spares` or `unused` */
     struct np_task task;
     struct engine_request request;
     struct netpool_stream *stream;
-    struct item *next;   /* in a batch or in `done`; among items to be used again */
+    struct item *next;   /* in a batch or in `done` */
     struct np_list node; /* in stream->active; the leader's */
     uint64_t index;
     struct reply reply;
     void *block;     /* a large input; NULL: it lies in `input` */
     size_t capacity; /* bytes of `input` */
     alignas(16) uint8_t input[];
-};
-
-/* Items that have been taken, oldest first. */
-struct items {
-    struct item *first;
-    struct item *last;
-    size_t count;
 };
 
 struct netpool_stream {
@@ -55,6 +50,7 @@ struct netpool_stream {
     _Atomic(struct item *) done; /* last one first */
     _Atomic(struct item *)
         spare;               /* items to be used again; the taker fills it when it is NULL, the putter empties it */
+    struct spares spares;    /* items to be used again */
     _Atomic bool wants_room; /* the putter waits, or is about to */
     _Atomic uint64_t wanted; /* the index that the taker waits for, if ordered */
     struct event taken;      /* there may be room */
@@ -65,7 +61,7 @@ struct netpool_stream {
     /* the putter's; others read the counts */
     alignas(64) _Atomic uint64_t put_count;
     _Atomic uint64_t put_bytes;
-    struct item *unused; /* was in `spare` */
+    struct spare *unused; /* items that were in `spares` */
 
     /* the taker's; others read the counts. `taken_count` is the place in `ring` to look at next. */
     alignas(64) _Atomic uint64_t taken_count;
@@ -73,7 +69,6 @@ struct netpool_stream {
     struct item **ring; /* by index & mask; unordered: a queue from `taken_count` to `queued` */
     uint64_t queued;
     struct item *borrowed; /* whose result the user looks at */
-    struct items used;
 
     /* the leader's */
     alignas(64) struct np_list active;

@@ -8,10 +8,8 @@
 #include "proto/limits.h"
 
 enum {
-    INPUT_MIN = 48,    /* bytes that any item has room for */
-    INPUT_KEPT = 1024, /* items with room for more are not used again */
-    USED_MAX = 1024,   /* items that wait to be used again, on the taker's side */
-    USED_MIN = 32      /* items handed over at once */
+    INPUT_MIN = 48,   /* bytes that any item has room for */
+    INPUT_KEPT = 1024 /* items with room for more are not used again */
 };
 
 static_assert(alignof(max_align_t) >= 16, "inputs are aligned to 16 bytes");
@@ -31,20 +29,15 @@ void stream_drop_block(struct item *item)
     item->task.input = item->input;
 }
 
-static void free_chain(struct item *item)
+static struct item *item_of(struct spare *spare)
 {
-    while (item != NULL) {
-        struct item *next = item->next;
-        free(item);
-        item = next;
-    }
+    return (struct item *)(void *)spare;
 }
 
 void stream_free_items(struct netpool_stream *stream)
 {
-    free_chain(stream->used.first);
-    free_chain(stream->unused);
-    free_chain(atomic_load(&stream->spare));
+    spares_free(stream->unused);
+    spares_free(spares_take_all(&stream->spares));
 }
 
 static struct item *make_item(struct netpool_stream *stream, size_t size)
@@ -67,14 +60,14 @@ static struct item *make_item(struct netpool_stream *stream, size_t size)
 
 static struct item *take_item(struct netpool_stream *stream, size_t size)
 {
-    if (stream->unused == NULL && atomic_load_explicit(&stream->spare, memory_order_relaxed) != NULL) {
-        stream->unused = atomic_exchange_explicit(&stream->spare, NULL, memory_order_acquire);
+    if (stream->unused == NULL) {
+        stream->unused = spares_take_all(&stream->spares);
     }
-    struct item *item = stream->unused;
-    if (item == NULL) {
+    if (stream->unused == NULL) {
         return make_item(stream, size);
     }
-    stream->unused = item->next;
+    struct item *item = item_of(stream->unused);
+    stream->unused = item->spare.next;
     if (item->capacity < size) {
         free(item);
         return make_item(stream, size);
@@ -103,25 +96,11 @@ struct item *stream_new_item(struct netpool_stream *stream, size_t size)
 
 void stream_return_item(struct netpool_stream *stream, struct item *item)
 {
-    struct items *used = &stream->used;
-    if (item->capacity > INPUT_KEPT || used->count == USED_MAX) {
-        stream_free_item(item);
-        return;
-    }
     if (item->reply.owned != NULL || item->reply.failure != NULL) {
         reply_fini(&item->reply);
         item->reply = (struct reply){.owned = NULL};
     }
-    item->next = NULL;
-    if (used->first == NULL) {
-        used->first = item;
-    } else {
-        used->last->next = item;
-    }
-    used->last = item;
-    used->count++;
-    if (used->count >= USED_MIN && atomic_load_explicit(&stream->spare, memory_order_relaxed) == NULL) {
-        atomic_store_explicit(&stream->spare, used->first, memory_order_release);
-        *used = (struct items){.count = 0};
+    if (item->capacity > INPUT_KEPT || !spares_give(&stream->spares, &item->spare)) {
+        free(item);
     }
 }
