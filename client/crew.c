@@ -31,6 +31,9 @@ static void free_crew(struct crew *crew)
     free(crew);
 }
 
+/* Bytes of memory that a thread keeps between jobs. */
+enum { RESULT_KEPT = 64 * 1024 };
+
 /* The thread's own copy of what came of the call, until it is known whether anybody wants it. */
 struct yield {
     netpool_status status;
@@ -43,7 +46,6 @@ static void run_call(const struct call_request *request, struct call_state *stat
 {
     yield->message[0] = '\0';
     yield->failed_item = 0;
-    yield->result = (struct np_buffer){0};
     yield->status = call_run(request, state, &yield->result, yield->message, &yield->failed_item);
 }
 
@@ -69,10 +71,22 @@ static void prepare(struct crew *crew, struct yield *yield)
     }
     pthread_mutex_unlock(&crew->mutex);
     run_call(&crew->initializer_request, &crew->initializer_state, yield);
-    np_buffer_fini(&yield->result);
     pthread_mutex_lock(&crew->mutex);
     if (yield->status != NETPOOL_OK) {
         fail(crew, yield->message);
+    }
+}
+
+/* A small result is copied, so that the thread goes on with the same memory. */
+static void take_result(struct crew_job *job, struct np_buffer *result)
+{
+    size_t size = np_buffer_size(result);
+    if (size > sizeof job->small) {
+        job->result = *result;
+        *result = (struct np_buffer){0};
+    } else if (size > 0) {
+        memcpy(job->small, np_buffer_data(result), size);
+        job->small_size = size;
     }
 }
 
@@ -80,17 +94,17 @@ static void prepare(struct crew *crew, struct yield *yield)
 static void finish_job(struct crew *crew, struct crew_job *job, struct yield *yield, int64_t started)
 {
     if (job->is_answered) {
-        np_buffer_fini(&yield->result);
         crew_job_free(job);
         return;
     }
     job->status = yield->status;
     job->failed_item = yield->failed_item;
-    job->result = yield->result;
+    take_result(job, &yield->result);
     job->message = yield->message[0] != '\0' ? strdup(yield->message) : NULL; /* NULL also without memory for it */
     if (job->is_cancelled) {
         job->status = NETPOOL_CANCELLED; /* it was told that nobody wants the result, and may have cut it short */
         np_buffer_clear(&job->result);
+        job->small_size = 0;
     }
     job->compute_ns = (uint64_t)(np_clock_now() - started);
     np_list_remove(&job->node);
@@ -113,6 +127,8 @@ static void run_job(struct crew *crew, struct crew_job *job, struct yield *yield
     run_call(&job->request, &job->call_state, yield);
     pthread_mutex_lock(&crew->mutex);
     finish_job(crew, job, yield, started);
+    np_buffer_clear(&yield->result);
+    np_buffer_trim(&yield->result, RESULT_KEPT);
 }
 
 static int start_thread(struct crew *crew);
@@ -126,14 +142,16 @@ static bool is_replaced(struct crew *crew, unsigned jobs)
 static void *run_thread(void *context)
 {
     struct crew *crew = context;
-    struct yield yield;
+    struct yield yield = {.result = {0}};
     bool is_prepared = false;
     unsigned jobs = 0;
     bool is_over = false;
     pthread_mutex_lock(&crew->mutex);
     while (!crew->is_ending && !is_over) {
         if (np_list_is_empty(&crew->waiting)) {
+            crew->idle++;
             pthread_cond_wait(&crew->work, &crew->mutex);
+            crew->idle--;
         } else if (!is_prepared && crew->initializer[0] != '\0') {
             prepare(crew, &yield);
             is_prepared = true;
@@ -146,6 +164,7 @@ static void *run_thread(void *context)
     bool is_last = crew->threads == 0 && crew->is_abandoned;
     pthread_cond_signal(&crew->left);
     pthread_mutex_unlock(&crew->mutex);
+    np_buffer_fini(&yield.result);
     if (is_last) {
         free_crew(crew);
     }

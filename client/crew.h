@@ -24,6 +24,8 @@
 
 struct crew;
 
+enum { CREW_SMALL = 32 }; /* bytes of a result that need no memory of their own */
+
 enum crew_job_state { CREW_WAITING, CREW_RUNNING, CREW_DONE };
 
 struct crew_job {
@@ -40,8 +42,10 @@ struct crew_job {
     uint64_t wait_ns; /* from crew_add until it was started */
     uint64_t compute_ns;
     bool has_started;
-    struct np_buffer result; /* owned */
-    char *message;           /* owned; NULL: none */
+    struct np_buffer result; /* owned; empty: `small` has it */
+    uint8_t small[CREW_SMALL];
+    size_t small_size; /* bytes */
+    char *message;     /* owned; NULL: none */
 
     /* private */
     struct np_list node;
@@ -68,6 +72,13 @@ void crew_destroy(struct crew **crew, int64_t grace_ns);
 struct crew_job *crew_job_new(const void *input, size_t input_size, bool is_block);
 void crew_job_free(struct crew_job *job);
 
+static inline netpool_bytes crew_job_result(const struct crew_job *job)
+{
+    size_t size = np_buffer_size(&job->result);
+    return size > 0 ? (netpool_bytes){.data = np_buffer_data(&job->result), .size = size}
+                    : (netpool_bytes){.data = job->small, .size = job->small_size};
+}
+
 /* What threads do before their first job and when they end. */
 struct crew_preparation {
     const char *initializer;    /* its name; "": none */
@@ -79,11 +90,11 @@ struct crew_preparation {
 /* Once, before the first job. NETPOOL_NO_MEMORY. */
 NETPOOL_MUST_CHECK netpool_status crew_prepare(struct crew *crew, const struct crew_preparation *preparation);
 
-/* Takes the job over. */
-void crew_add(struct crew *crew, struct crew_job *job);
+/* Takes the jobs (crew_job.node) over; the list is empty afterwards. */
+void crew_add(struct crew *crew, struct np_list *jobs);
 
-/* The next finished job, now the caller's, in order of completion; NULL: none. */
-struct crew_job *crew_take(struct crew *crew);
+/* Moves the finished jobs, now the caller's, in order of completion to the end of the list. */
+void crew_take(struct crew *crew, struct np_list *jobs);
 
 /* Ends a waiting job of that name as CANCELLED. False: none waits. */
 bool crew_cancel_waiting(struct crew *crew, const uint8_t session[NP_SESSION_SIZE], uint64_t seq);

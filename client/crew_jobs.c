@@ -50,26 +50,37 @@ void crew_refuse(struct crew *crew, struct crew_job *job)
     crew_give_back(crew, job);
 }
 
-void crew_add(struct crew *crew, struct crew_job *job)
+/* Locked. */
+static void add(struct crew *crew, struct crew_job *job, int64_t now)
 {
-    pthread_mutex_lock(&crew->mutex);
-    job->added = np_clock_now();
+    job->added = now;
     if (crew->has_failed) {
         crew_refuse(crew, job);
     } else {
         job->state = CREW_WAITING;
         np_list_push_back(&crew->waiting, &job->node);
-        pthread_cond_signal(&crew->work);
+    }
+}
+
+void crew_add(struct crew *crew, struct np_list *jobs)
+{
+    int64_t now = np_clock_now();
+    unsigned count = 0;
+    pthread_mutex_lock(&crew->mutex);
+    for (struct np_list *node = np_list_pop_front(jobs); node != NULL; node = np_list_pop_front(jobs)) {
+        add(crew, crew_job_of(node), now);
+        if (count++ < crew->idle) {
+            pthread_cond_signal(&crew->work);
+        }
     }
     pthread_mutex_unlock(&crew->mutex);
 }
 
-struct crew_job *crew_take(struct crew *crew)
+void crew_take(struct crew *crew, struct np_list *jobs)
 {
     pthread_mutex_lock(&crew->mutex);
-    struct np_list *node = np_list_pop_front(&crew->done);
+    np_list_splice_back(jobs, &crew->done);
     pthread_mutex_unlock(&crew->mutex);
-    return node != NULL ? crew_job_of(node) : NULL;
 }
 
 /* The caller's answer in place of a running job that does not return: a stand-in that takes its name along. */

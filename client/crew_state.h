@@ -15,6 +15,7 @@ struct crew {
     struct np_list running; /* and not answered */
     struct np_list done;
     unsigned threads; /* that have not ended */
+    unsigned idle;    /* of these, those that wait for `work` */
     bool is_ending;
     bool is_abandoned;                       /* by its owner: the last thread frees it */
     unsigned max_jobs;                       /* of a thread; 0: no limit */

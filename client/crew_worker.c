@@ -128,7 +128,8 @@ static size_t gather(struct crew_worker *worker, size_t *body_size, size_t *fail
     size_t failures = 0;
     NP_LIST_EACH(node, &worker->finished) {
         struct crew_job *job = NP_CONTAINER(node, struct crew_job, node);
-        size_t size = job->status == NETPOOL_OK ? np_buffer_size(&job->result) : 0;
+        netpool_bytes result = crew_job_result(job);
+        size_t size = job->status == NETPOOL_OK ? result.size : 0;
         bool failed = job->status != NETPOOL_OK;
         if (count == NP_BATCH_TASKS_MAX || (failed && failures == NP_BATCH_FAILURES_MAX) ||
             (count > 0 && bytes + size > sizeof worker->body) ||
@@ -139,7 +140,7 @@ static size_t gather(struct crew_worker *worker, size_t *body_size, size_t *fail
             add_failure(worker, failures++, count, job);
         }
         if (size > 0 && bytes + size <= sizeof worker->body) {
-            memcpy(worker->body + bytes, np_buffer_data(&job->result), size);
+            memcpy(worker->body + bytes, result.data, size);
         }
         worker->seqs[count] = job->seq;
         worker->sizes[count] = (uint32_t)size;
@@ -228,12 +229,14 @@ static void take_assign(struct crew_worker *worker, const Np__Assign *assign, co
 {
     bool is_block = assign->n_seqs == 1 && body_size > NP_FRAME_BODY_MAX;
     netpool_function *function = modules_find(assign->function);
+    struct np_list jobs;
+    np_list_init(&jobs);
     memcpy(worker->session, assign->session.data, sizeof worker->session);
     for (size_t i = 0; i < assign->n_seqs; i++) {
         struct crew_job *job = crew_job_new(body, assign->sizes[i], is_block);
         if (job == NULL) {
             engine_fail(worker->engine, NETPOOL_NO_MEMORY, "out of memory in a pool of threads");
-            return;
+            break;
         }
         body += assign->sizes[i];
         memcpy(job->session, worker->session, sizeof job->session);
@@ -246,13 +249,12 @@ static void take_assign(struct crew_worker *worker, const Np__Assign *assign, co
         job->request.attempt = job->attempt;
         job->request.first_item = assign->n_first_items > 0 ? assign->first_items[i] : 0;
         job->request.max_result = worker->settings->max_payload;
-        if (function != NULL) {
-            crew_add(worker->crew, job);
-        } else {
+        if (function == NULL) {
             job->status = NETPOOL_NO_SUCH_FUNCTION;
-            np_list_push_back(&worker->finished, &job->node);
         }
+        np_list_push_back(function != NULL ? &jobs : &worker->finished, &job->node);
     }
+    crew_add(worker->crew, &jobs);
 }
 
 /* The program's session is prepared once; that it ends needs no forgetting, as the crew ends with it. */
@@ -321,10 +323,7 @@ void crew_worker_receive(struct crew_worker *worker, const Np__Envelope *envelop
 
 bool crew_worker_speak(struct crew_worker *worker)
 {
-    struct crew_job *job;
-    while ((job = crew_take(worker->crew)) != NULL) {
-        np_list_push_back(&worker->finished, &job->node);
-    }
+    crew_take(worker->crew, &worker->finished);
     bool said = false;
     if (worker->is_ready_due) {
         say_ready(worker);
