@@ -51,8 +51,9 @@ static int compare_ns(const void *left, const void *right)
 struct figures_quantiles figures_times_quantiles(struct figures_times *times)
 {
     qsort(times->ns, times->count, sizeof *times->ns, compare_ns);
-    return (struct figures_quantiles){.p50_us = (double)times->ns[times->count / 2] / 1e3,
-                                      .p99_us = (double)times->ns[times->count * 99 / 100] / 1e3};
+    uint64_t p50_ns = times->ns[times->count / 2];
+    uint64_t p99_ns = times->ns[times->count * 99 / 100];
+    return (struct figures_quantiles){.p50_us = (double)p50_ns / 1e3, .p99_us = (double)p99_ns / 1e3};
 }
 
 void figures_print_times(const char *case_name, const char *measure, struct figures_times *times)
