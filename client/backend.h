@@ -40,6 +40,7 @@ struct backend_operations {
 struct backend {
     const struct backend_operations *operations;
     unsigned slots; /* executors as far as known; 0: unknown */
+    struct np_heap *heap; /* where large payloads are best put (heap.h); NULL: anywhere. Fixed before any thread */
 };
 
 /* NETPOOL_NO_MEMORY, NETPOOL_CREDENTIALS (tls: files are read here). The settings are borrowed as long as it lives.

@@ -9,6 +9,7 @@
 #include "client/worker_process.h"
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/heap.h"
 #include "transport/channel.h"
 
 /* A companion that is told to end does so within this time, or is killed. */
@@ -26,6 +27,8 @@ struct backend_local {
     char ready_text[512]; /* what it has said on ready_fd */
     size_t ready_size;
     bool is_ready;
+    struct np_heap *heap; /* shared with the companion: backend.heap with the first one, NULL with those that follow,
+                             as nobody can tell which of its blocks a dead companion held */
     int failed_starts;
     struct channel *channel; /* to the companion */
     uint64_t peer;           /* its number in the core; 0: none */
@@ -71,6 +74,7 @@ static void replace_companion(struct backend_local *local, const char *why)
         local->peer = 0;
     }
     worker_process_end(&local->process, was_ready ? 0 : END_GRACE_NS, how);
+    local->heap = NULL;
     if (local->is_over) {
         return;
     }
@@ -159,7 +163,8 @@ static netpool_status start_companion(struct backend_local *local, netpool_error
 {
     local->is_ready = false;
     local->ready_size = 0;
-    netpool_status status = worker_process_start(&local->process, local->settings, error);
+    int heap_fd = local->heap != NULL ? np_heap_fd(local->heap) : 0;
+    netpool_status status = worker_process_start(&local->process, local->settings, heap_fd, error);
     if (status != NETPOOL_OK) {
         return status;
     }
@@ -169,7 +174,8 @@ static netpool_status start_companion(struct backend_local *local, netpool_error
         return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
     }
     local->process.link_fd = -1; /* the link's now */
-    struct channel_options options = {.local_role = NP__ROLE__BROKER, .max_payload = local->settings->max_payload};
+    struct channel_options options = {
+        .local_role = NP__ROLE__BROKER, .max_payload = local->settings->max_payload, .heap = local->heap};
     status = channel_new(&local->channel, engine_reactor(local->engine), link, &options, &link_handler, local, error);
     if (status == NETPOOL_OK) {
         status = reactor_add(engine_reactor(local->engine), &local->ready_source, local->process.ready_fd, EPOLLIN,
@@ -270,6 +276,7 @@ static void destroy(struct backend *backend)
 {
     struct backend_local *local = local_of(backend);
     embedded_fini(&local->embedded);
+    np_heap_leave(local->backend.heap);
     free(local);
 }
 
@@ -287,7 +294,8 @@ netpool_status backend_local_new(struct backend **out, const struct settings *se
     if (local == NULL) {
         return np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
     }
-    local->backend = (struct backend){.operations = &operations, .slots = settings->slots};
+    local->backend = (struct backend){.operations = &operations, .slots = settings->slots, .heap = np_heap_new()};
+    local->heap = local->backend.heap;
     local->settings = settings;
     local->process = (struct worker_process){.pidfd = -1, .link_fd = -1, .ready_fd = -1};
     local->open_deadline = NP_NEVER;

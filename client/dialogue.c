@@ -29,6 +29,7 @@ netpool_status dialogue_new(struct dialogue **out, const struct dialogue_config 
     dialogue->pid = config->pid;
     dialogue->role = config->role;
     dialogue->max_payload = config->max_payload;
+    dialogue->heap = config->heap;
     if (config->role == NP__ROLE__CLIENT) {
         dialogue->preparation = config->preparation;
     }

@@ -37,6 +37,7 @@ struct dialogue_config {
     uint32_t pid;
     Np__Role role;        /* CLIENT, or ADMIN where the certificate says so */
     uint64_t max_payload; /* bytes we accept and send */
+    struct np_heap *heap; /* where large inputs are best put; NULL: anywhere */
     struct dialogue_preparation preparation;
     /* A Status has come; borrowed for the call. May be NULL. */
     void (*status_received)(void *context, const Np__Status *status);

@@ -167,11 +167,11 @@ struct batch {
 };
 
 /* The body of a batch of one task that is too large for dialogue->body. */
-static netpool_status take_large(struct batch *batch, const struct np_task *task)
+static netpool_status take_large(const struct dialogue *dialogue, struct batch *batch, const struct np_task *task)
 {
     batch->body = task->input;
     if (!task->is_input_block) {
-        batch->block = np_block_new(task->input_size);
+        batch->block = np_block_new_in(dialogue->heap, task->input_size);
         if (batch->block == NULL) {
             return NETPOOL_NO_MEMORY;
         }
@@ -209,7 +209,7 @@ static netpool_status gather(struct dialogue *dialogue, struct batch *batch, int
     batch->count = count;
     batch->body = dialogue->body;
     batch->body_size = bytes;
-    return bytes <= sizeof dialogue->body ? NETPOOL_OK : take_large(batch, first);
+    return bytes <= sizeof dialogue->body ? NETPOOL_OK : take_large(dialogue, batch, first);
 }
 
 /* Books the tasks of a batch that was sent. */

@@ -19,6 +19,7 @@ struct dialogue {
     char host[NP_NAME_MAX + 1];
     uint32_t pid;
     Np__Role role;
+    struct np_heap *heap;
     uint64_t max_payload; /* bytes; our own limit */
     struct dialogue_preparation preparation;
     void (*status_received)(void *context, const Np__Status *status);

@@ -559,6 +559,11 @@ unsigned engine_slots(const struct engine *engine)
     return atomic_load(&engine->slots);
 }
 
+struct np_heap *engine_heap(const struct engine *engine)
+{
+    return engine->backend->heap;
+}
+
 void engine_set_slots(struct engine *engine, unsigned slots)
 {
     atomic_store(&engine->slots, slots);

@@ -91,6 +91,9 @@ void engine_reserve_lead(struct engine *engine, bool reserved);
 
 /* Executors of the pool, as far as known; 0: unknown. */
 unsigned engine_slots(const struct engine *engine);
+
+/* Where large inputs are best put (np_block_new_in); NULL: anywhere. */
+struct np_heap *engine_heap(const struct engine *engine);
 void engine_set_slots(struct engine *engine, unsigned slots);
 
 #endif

@@ -142,7 +142,7 @@ static struct netpool_future *new_future(struct netpool *pool, netpool_bytes inp
     }
     future->task.input = future->inline_input;
     if (!is_inline) {
-        future->input = np_block_new(input.size);
+        future->input = np_block_new_in(engine_heap(pool->engine), input.size);
         if (future->input == NULL) {
             free(future);
             return NULL;

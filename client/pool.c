@@ -218,6 +218,7 @@ static netpool_status start(struct netpool *pool, netpool_error *error)
                                      .status_received = status_received,
                                      .keep_name = pool_keep_name,
                                      .context = pool};
+    config.heap = backend->heap;
     np_random_system(config.id, sizeof config.id);
     pool->is_admin = config.role == NP__ROLE__ADMIN;
     status = engine_new(&pool->engine, &config, backend, &pool->profile, error);

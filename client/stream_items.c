@@ -84,7 +84,7 @@ struct item *stream_new_item(struct netpool_stream *stream, size_t size)
     if (item == NULL) {
         return NULL;
     }
-    item->block = np_block_new(size);
+    item->block = np_block_new_in(engine_heap(stream->pool->engine), size);
     if (item->block == NULL) {
         free(item);
         return NULL;

@@ -21,12 +21,13 @@
 /* Descriptors for a program started anew: beyond those that it or its loader might use by number. */
 enum { INHERITED_FD_MIN = 64 };
 
-/* The four ends. */
+/* The four ends, and what is shared. */
 struct plumbing {
     int ours;
     int theirs;
     int ready_read;
     int ready_write;
+    int heap; /* not ours to close; 0: none */
 };
 
 static void close_fd(int *fd)
@@ -60,7 +61,7 @@ static netpool_status lay_plumbing(struct plumbing *out, netpool_error *error)
 {
     int link[2];
     int ready[2];
-    *out = (struct plumbing){-1, -1, -1, -1};
+    *out = (struct plumbing){-1, -1, -1, -1, 0};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link) != 0) {
         return np_error_system(error, "cannot make a socket for the worker process");
     }
@@ -114,10 +115,11 @@ static long count_threads(void)
     return threads - TOOL_THREADS;
 }
 
-static struct companion describe(const struct settings *settings, int link_fd, int ready_fd)
+static struct companion describe(const struct settings *settings, int link_fd, int ready_fd, int heap_fd)
 {
     return (struct companion){.link_fd = link_fd,
                               .ready_fd = ready_fd,
+                              .heap_fd = heap_fd,
                               .slots = settings->slots,
                               .max_payload = settings->max_payload,
                               .name = settings->name,
@@ -140,7 +142,7 @@ static netpool_status start_by_fork(pid_t *pid, const struct settings *settings,
         return np_error_system(error, "cannot fork the worker process");
     }
     if (*pid == 0) {
-        struct companion companion = describe(settings, plumbing->theirs, plumbing->ready_write);
+        struct companion companion = describe(settings, plumbing->theirs, plumbing->ready_write, plumbing->heap);
         companion_run(&companion);
     }
     return NETPOOL_OK;
@@ -177,11 +179,17 @@ static bool find_worker_program(char out[4096])
 static int spawn_companion(pid_t *pid, const struct settings *settings, const char *program, bool search,
                            const struct plumbing *plumbing)
 {
-    int link_fd = fcntl(plumbing->theirs, F_DUPFD_CLOEXEC, INHERITED_FD_MIN);
-    int ready_fd = fcntl(plumbing->ready_write, F_DUPFD_CLOEXEC, INHERITED_FD_MIN);
-    struct companion companion = describe(settings, link_fd, ready_fd);
+    const int given[] = {plumbing->theirs, plumbing->ready_write, plumbing->heap};
+    enum { GIVEN = sizeof given / sizeof given[0] };
+    int fds[GIVEN] = {0};
+    int failed = 0;
+    for (int i = 0; i < GIVEN; i++) {
+        fds[i] = given[i] > 0 ? fcntl(given[i], F_DUPFD_CLOEXEC, INHERITED_FD_MIN) : 0;
+        failed = fds[i] < 0 ? EMFILE : failed;
+    }
+    struct companion companion = describe(settings, fds[0], fds[1], fds[2]);
     char **arguments = companion_arguments(&companion, program);
-    int failed = link_fd < 0 || ready_fd < 0 ? EMFILE : arguments == NULL ? ENOMEM : 0;
+    failed = arguments == NULL ? ENOMEM : failed;
     if (failed == 0) {
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
@@ -190,9 +198,11 @@ static int spawn_companion(pid_t *pid, const struct settings *settings, const ch
         sigemptyset(&none);
         sigfillset(&all);
         posix_spawn_file_actions_init(&actions);
-        /* A descriptor duplicated onto itself loses its close-on-exec flag in the child. */
-        posix_spawn_file_actions_adddup2(&actions, link_fd, link_fd);
-        posix_spawn_file_actions_adddup2(&actions, ready_fd, ready_fd);
+        for (int i = 0; i < GIVEN; i++) {
+            if (fds[i] > 0) { /* a descriptor duplicated onto itself loses its close-on-exec flag in the child */
+                posix_spawn_file_actions_adddup2(&actions, fds[i], fds[i]);
+            }
+        }
         posix_spawnattr_init(&attributes);
         posix_spawnattr_setsigmask(&attributes, &none);
         posix_spawnattr_setsigdefault(&attributes, &all);
@@ -203,8 +213,11 @@ static int spawn_companion(pid_t *pid, const struct settings *settings, const ch
         posix_spawn_file_actions_destroy(&actions);
     }
     free(arguments);
-    close_fd(&link_fd);
-    close_fd(&ready_fd);
+    for (int i = 0; i < GIVEN; i++) {
+        if (fds[i] > 0) {
+            close(fds[i]);
+        }
+    }
     return failed;
 }
 
@@ -230,13 +243,15 @@ static netpool_status start_anew(pid_t *pid, const struct settings *settings, co
     return NETPOOL_OK;
 }
 
-netpool_status worker_process_start(struct worker_process *out, const struct settings *settings, netpool_error *error)
+netpool_status worker_process_start(struct worker_process *out, const struct settings *settings, int heap_fd,
+                                    netpool_error *error)
 {
     struct plumbing plumbing;
     netpool_status status = lay_plumbing(&plumbing, error);
     if (status != NETPOOL_OK) {
         return status;
     }
+    plumbing.heap = heap_fd;
     pid_t pid = 0;
     if (settings->start_method == NETPOOL_START_FORK) {
         status = start_by_fork(&pid, settings, &plumbing, error);

@@ -17,9 +17,9 @@ struct worker_process {
     int ready_fd;      /* where it reports; -1: closed */
 };
 
-/* Starts it with the settings' start method. NETPOOL_UNSUPPORTED: fork with other threads around. */
+/* Starts it with the settings' start method; heap_fd is what it shares with us, 0: nothing. NETPOOL_UNSUPPORTED: fork with other threads around. */
 NETPOOL_MUST_CHECK netpool_status worker_process_start(struct worker_process *out, const struct settings *settings,
-                                                       netpool_error *error);
+                                                       int heap_fd, netpool_error *error);
 
 /* Reaps it when it ends by itself within the time, else kills it first. `how` (may be NULL) gets what became of it,
  * as "exit status 1" or "signal 9 (Killed)". */

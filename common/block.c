@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "common/heap.h"
+
 enum {
     KEPT_MAX = 8,                   /* blocks */
     SMALLEST_KEPT = 32 * 1024,      /* malloc is good at what is smaller */
@@ -132,8 +134,17 @@ void *np_block_new(size_t size)
     return block != NULL ? block : allocate(size);
 }
 
+void *np_block_new_in(struct np_heap *heap, size_t size)
+{
+    void *block = heap != NULL && size > NP_HEAP_UNIT ? np_heap_take(heap, size) : NULL;
+    return block != NULL ? block : np_block_new(size);
+}
+
 void *np_block_share(const void *block)
 {
+    if (np_heap_share_block(block)) {
+        return (void *)(uintptr_t)block;
+    }
     uint32_t before = atomic_fetch_add_explicit(&header_of(block)->references, 1, memory_order_relaxed);
     assert(before > 0);
     return (void *)(uintptr_t)block;
@@ -141,7 +152,7 @@ void *np_block_share(const void *block)
 
 void np_block_free(const void *shared)
 {
-    if (shared == NULL) {
+    if (shared == NULL || np_heap_free_block(shared)) {
         return;
     }
     uint8_t *block = (uint8_t *)(uintptr_t)shared;

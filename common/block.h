@@ -13,6 +13,11 @@
  * are known by their first byte, and it takes np_block_free to free them. */
 void *np_block_new(size_t size);
 
+struct np_heap;
+
+/* The same, in the heap (heap.h) if the block is large and there is room; NULL: no heap. */
+void *np_block_new_in(struct np_heap *heap, size_t size);
+
 /* One reference more, which never fails. Returns the block. */
 void *np_block_share(const void *block);
 

@@ -218,31 +218,31 @@ static size_t unit_of(const struct np_heap *heap, const void *block)
     return unit_at((uintptr_t)heap->table, block);
 }
 
-uint64_t np_heap_place(const struct np_heap *heap, const void *block)
+uint32_t np_heap_unit(const struct np_heap *heap, const void *block)
 {
-    return unit_of(heap, block) * NP_HEAP_UNIT;
+    return (uintptr_t)block % NP_HEAP_UNIT == (uintptr_t)heap->table % NP_HEAP_UNIT ? (uint32_t)unit_of(heap, block)
+                                                                                    : 0;
 }
 
-void np_heap_send(struct np_heap *heap, void *block)
+void np_heap_send(struct np_heap *heap, const void *block)
 {
     assert(unit_of(heap, block) != 0);
     (void)block;
     let_go(heap);
 }
 
-void *np_heap_receive(struct np_heap *heap, uint64_t place, size_t size)
+void *np_heap_receive(struct np_heap *heap, uint64_t unit, size_t size)
 {
-    const size_t at = (size_t)(place / NP_HEAP_UNIT);
-    if (place % NP_HEAP_UNIT != 0 || at < TABLE_UNITS || at >= UNITS) {
+    if (unit < TABLE_UNITS || unit >= UNITS) {
         return NULL;
     }
-    const struct unit *unit = &heap->table[at];
-    if (atomic_load_explicit(&unit->references, memory_order_acquire) == 0 || unit->length > UNITS - at ||
-        size > unit->length * NP_HEAP_UNIT) {
+    const struct unit *first = &heap->table[unit];
+    if (atomic_load_explicit(&first->references, memory_order_acquire) == 0 || first->length > UNITS - unit ||
+        size > first->length * NP_HEAP_UNIT) {
         return NULL;
     }
     atomic_fetch_add(&heap->held, 1);
-    return base_of(heap) + place;
+    return base_of(heap) + unit * NP_HEAP_UNIT;
 }
 
 /* NULL: the block is of no heap. The caller's reference keeps a heap that has it from going away. */
@@ -257,7 +257,7 @@ static struct np_heap *heap_of(const void *block)
     return NULL;
 }
 
-bool np_heap_share_block(void *block)
+bool np_heap_share_block(const void *block)
 {
     struct np_heap *heap = heap_of(block);
     if (heap == NULL) {
@@ -282,7 +282,7 @@ static void purge(const struct np_heap *heap, size_t at)
     }
 }
 
-bool np_heap_free_block(void *block)
+bool np_heap_free_block(const void *block)
 {
     struct np_heap *heap = heap_of(block);
     if (heap == NULL) {

@@ -40,17 +40,18 @@ int np_heap_fd(const struct np_heap *heap);
  */
 void *np_heap_take(struct np_heap *heap, size_t size);
 
-/* Where the block begins, in bytes from the start of the heap's descriptor; 0: it does not lie in this heap. */
-uint64_t np_heap_place(const struct np_heap *heap, const void *block);
+/* With which unit the block begins, counted from the start of the heap's descriptor; 0: it is no block of this heap.
+ */
+uint32_t np_heap_unit(const struct np_heap *heap, const void *block);
 
 /* A reference goes to the other side, which takes it over with np_heap_receive. */
-void np_heap_send(struct np_heap *heap, void *block);
+void np_heap_send(struct np_heap *heap, const void *block);
 
-/* The block that the other side has sent; NULL: there is none of so many bytes at this place. */
-void *np_heap_receive(struct np_heap *heap, uint64_t place, size_t size);
+/* The block that the other side has sent; NULL: none of so many bytes begins with this unit. */
+void *np_heap_receive(struct np_heap *heap, uint64_t unit, size_t size);
 
 /* For block.c: false when the block lies in no heap of this process. */
-bool np_heap_share_block(void *block);
-bool np_heap_free_block(void *block);
+bool np_heap_share_block(const void *block);
+bool np_heap_free_block(const void *block);
 
 #endif

@@ -257,7 +257,7 @@ netpool_status channel_new(struct channel **out, struct reactor *reactor, struct
         .owner = owner,
         .id = atomic_fetch_add(&last_id, 1) + 1,
         .state = OPENING,
-        .input = {.local_role = options->local_role, .max_payload = options->max_payload},
+        .input = {.local_role = options->local_role, .heap = options->heap, .max_payload = options->max_payload},
         .heartbeat_ns = or_default(options->heartbeat_ns, NP_HEARTBEAT_MS),
         .timeout_ns = or_default(options->timeout_ns, NP_TIMEOUT_MS),
         .handshake_deadline = now + or_default(options->handshake_timeout_ns, NP_HANDSHAKE_TIMEOUT_MS),
@@ -265,7 +265,7 @@ netpool_status channel_new(struct channel **out, struct reactor *reactor, struct
         .last_sent = now,
         .stalled_since = NP_NEVER,
     };
-    channel_output_init(&channel->output);
+    channel_output_init(&channel->output, options->heap);
     if (watch(channel) != NETPOOL_OK) {
         release(channel);
         return np_error_system(error, "cannot watch a socket");

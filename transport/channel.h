@@ -36,6 +36,7 @@ struct channel_options {
     int64_t heartbeat_ns;         /* 0 = NP_HEARTBEAT_MS */
     int64_t timeout_ns;           /* 0 = NP_TIMEOUT_MS: peer silence, and a write that makes no progress */
     int64_t handshake_timeout_ns; /* 0 = NP_HANDSHAKE_TIMEOUT_MS: from channel_new to opened */
+    struct np_heap *heap;         /* that both ends share: large bodies which lie there are told, not sent; or NULL */
 };
 
 /* Takes the link over (destroyed with the channel, and also when this fails). */

@@ -5,6 +5,7 @@
 
 #include "common/block.h"
 #include "common/error.h"
+#include "common/heap.h"
 
 static void drop_large(struct large_input *large)
 {
@@ -42,20 +43,40 @@ static netpool_status check_allowed(const struct channel_input *input, const Np_
                         np_message_kind_name(envelope->kind_case), np_role_name(input->remote_role));
 }
 
-static netpool_status begin_large(struct channel_input *input, const Np__Envelope *envelope,
+static netpool_status check_large(const struct channel_input *input, const Np__Envelope *envelope,
                                   const struct np_frame *frame, netpool_error *error)
 {
-    struct large_input *large = &input->large;
-    if (large->header != NULL || frame->body_size != 0) {
+    if (frame->body_size != 0) {
         return np_error_set(error, NETPOOL_PROTOCOL, "a large body is announced inside another");
     }
     if (envelope->large_body > input->max_payload) {
         return np_error_set(error, NETPOOL_PROTOCOL, "a body of %llu bytes is announced, the limit is %llu",
                             (unsigned long long)envelope->large_body, (unsigned long long)input->max_payload);
     }
-    netpool_status status = np_message_check(envelope, envelope->large_body, error);
-    if (status != NETPOOL_OK) {
-        return status;
+    return np_message_check(envelope, envelope->large_body, error);
+}
+
+/* A body that lies in the memory of both ends is there at once. */
+static netpool_status take_shared(struct channel_input *input, const Np__Envelope *envelope,
+                                  struct np_message *message, netpool_error *error)
+{
+    if (input->heap != NULL && envelope->large_body > NP_FRAME_BODY_MAX) {
+        input->given = np_heap_receive(input->heap, envelope->shared_at, envelope->large_body);
+    }
+    if (input->given == NULL) {
+        return np_error_set(error, NETPOOL_PROTOCOL, "a body of %llu bytes in shared memory where there is none",
+                            (unsigned long long)envelope->large_body);
+    }
+    *message = (struct np_message){.envelope = envelope, .body = input->given, .body_size = envelope->large_body};
+    return NETPOOL_OK;
+}
+
+static netpool_status begin_large(struct channel_input *input, const Np__Envelope *envelope,
+                                  const struct np_frame *frame, netpool_error *error)
+{
+    struct large_input *large = &input->large;
+    if (large->header != NULL) {
+        return np_error_set(error, NETPOOL_PROTOCOL, "a large body is announced inside another");
     }
     large->size = envelope->large_body;
     large->header_size = frame->header_size;
@@ -114,12 +135,17 @@ static netpool_status handle_frame(struct channel_input *input, const struct np_
     if (status != NETPOOL_OK) {
         return status;
     }
-    if (envelope->large_body > 0) {
-        return begin_large(input, envelope, frame, error);
-    }
-    status = np_message_check(envelope, frame->body_size, error);
+    status = envelope->large_body > 0 ? check_large(input, envelope, frame, error)
+                                      : np_message_check(envelope, frame->body_size, error);
     if (status != NETPOOL_OK) {
         return status;
+    }
+    if (envelope->shared_at > 0) {
+        *is_whole = true;
+        return take_shared(input, envelope, message, error);
+    }
+    if (envelope->large_body > 0) {
+        return begin_large(input, envelope, frame, error);
     }
     if (envelope->kind_case == NP__ENVELOPE__KIND_CHUNK) {
         return append_chunk(input, frame, arena, message, is_whole, error);

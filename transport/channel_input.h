@@ -24,6 +24,7 @@ struct channel_input {
     size_t handled;         /* bytes at the front that belong to the message given out last */
     struct large_input large;
     uint8_t *given;       /* block that is the body of the message given out last; NULL: it has none */
+    struct np_heap *heap; /* of both ends, or NULL */
     uint64_t max_payload; /* bytes of the largest body accepted */
     Np__Role local_role;
     Np__Role remote_role; /* NONE: not known yet, only the opening messages pass */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/block.h"
+#include "common/heap.h"
 #include "proto/frame.h"
 #include "proto/limits.h"
 
@@ -23,9 +24,9 @@ struct large_output {
     uint8_t bytes[]; /* the frame, and behind it the head of the chunk that is being written */
 };
 
-void channel_output_init(struct channel_output *output)
+void channel_output_init(struct channel_output *output, struct np_heap *heap)
 {
-    *output = (struct channel_output){0};
+    *output = (struct channel_output){.heap = heap};
     np_list_init(&output->waiting);
 }
 
@@ -42,7 +43,7 @@ void channel_output_fini(struct channel_output *output)
          node = np_list_pop_front(&output->waiting)) {
         item_free(NP_CONTAINER(node, struct large_output, link));
     }
-    channel_output_init(output);
+    channel_output_init(output, NULL);
 }
 
 static void encode(uint8_t *out, const Np__Envelope *envelope, size_t header_size, const void *body, size_t body_size)
@@ -87,15 +88,10 @@ static netpool_status add_waiting(struct channel_output *output, const Np__Envel
     return NETPOOL_OK;
 }
 
-netpool_status channel_output_add(struct channel_output *output, Np__Envelope *envelope, const void *body,
-                                  size_t body_size, bool in_order)
+static netpool_status add_frame(struct channel_output *output, const Np__Envelope *envelope, const void *body,
+                                size_t body_size, bool in_order)
 {
-    bool is_large = body_size > NP_FRAME_BODY_MAX;
-    envelope->large_body = is_large ? body_size : 0;
     size_t header_size = np__envelope__get_packed_size(envelope);
-    if (is_large) {
-        return add_waiting(output, envelope, header_size, body, 0, body_size);
-    }
     if (in_order && !np_list_is_empty(&output->waiting)) {
         return add_waiting(output, envelope, header_size, body, body_size, 0);
     }
@@ -107,6 +103,25 @@ netpool_status channel_output_add(struct channel_output *output, Np__Envelope *e
     encode(place, envelope, header_size, body, body_size);
     np_buffer_commit(&output->bytes, frame_size);
     return NETPOOL_OK;
+}
+
+netpool_status channel_output_add(struct channel_output *output, Np__Envelope *envelope, const void *body,
+                                  size_t body_size, bool in_order)
+{
+    bool is_large = body_size > NP_FRAME_BODY_MAX;
+    envelope->large_body = is_large ? body_size : 0;
+    envelope->shared_at = is_large && output->heap != NULL ? np_heap_unit(output->heap, body) : 0;
+    if (!is_large) {
+        return add_frame(output, envelope, body, body_size, in_order);
+    }
+    if (envelope->shared_at == 0) {
+        return add_waiting(output, envelope, np__envelope__get_packed_size(envelope), body, 0, body_size);
+    }
+    netpool_status status = add_frame(output, envelope, NULL, 0, in_order);
+    if (status == NETPOOL_OK) {
+        np_heap_send(output->heap, np_block_share(body));
+    }
+    return status;
 }
 
 static bool has_piece(const struct channel_output *output)

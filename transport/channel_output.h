@@ -13,16 +13,17 @@
 #include "transport/link.h"
 
 struct channel_output {
+    struct np_heap *heap;   /* of both ends, or NULL */
     struct np_buffer bytes; /* frames ready to be written */
     struct np_list waiting; /* struct large_output: large bodies and what must stand behind them */
     size_t waiting_size;    /* their bytes not yet written */
     struct iovec piece[2];  /* of the first one: what is being written; nothing may come before its rest */
 };
 
-void channel_output_init(struct channel_output *output);
+void channel_output_init(struct channel_output *output, struct np_heap *heap);
 void channel_output_fini(struct channel_output *output);
 
-/* Encodes one message; a large body, which is a block, is shared. in_order: it may not overtake a large body.
+/* Encodes one message; a large body, which is a block, is shared, with the other end if it lies in the heap. in_order: it may not overtake a large body.
  * NETPOOL_NO_MEMORY: nothing was added. */
 NETPOOL_MUST_CHECK netpool_status channel_output_add(struct channel_output *output, Np__Envelope *envelope,
                                                      const void *body, size_t body_size, bool in_order);

@@ -44,6 +44,15 @@ static netpool_status refuse_size(netpool_call *call, size_t size)
     return call->status = NETPOOL_FAILED;
 }
 
+static uint8_t *reserve(netpool_call *call, size_t size)
+{
+    const struct call_request *request = call->request;
+    if (size > CALL_LARGE && request->make_room != NULL) {
+        request->make_room(request->context, call->result, size);
+    }
+    return np_buffer_reserve(call->result, size);
+}
+
 static netpool_status run_out_of_memory(netpool_call *call, size_t size)
 {
     (void)snprintf(call->message, NP_MESSAGE_MAX + 1, "no memory for a result of %zu bytes", size);
@@ -68,7 +77,7 @@ __attribute__((noinline)) static netpool_status return_any(netpool_call *call, c
     bool is_in_place = size > 0 && np_buffer_size(call->result) >= size && data == np_buffer_data(call->result);
     np_buffer_clear(call->result);
     if (size > 0 && !is_in_place) {
-        void *place = np_buffer_reserve(call->result, size);
+        uint8_t *place = reserve(call, size);
         if (place == NULL) {
             return run_out_of_memory(call, size);
         }
@@ -118,7 +127,7 @@ void *netpool_return_buffer(netpool_call *call, size_t size)
         return NULL;
     }
     np_buffer_clear(call->result);
-    void *place = np_buffer_reserve(call->result, size > 0 ? size : 1);
+    void *place = reserve(call, size > 0 ? size : 1);
     if (place == NULL) {
         (void)run_out_of_memory(call, size);
         return NULL;
@@ -249,7 +258,7 @@ static netpool_status run_block(netpool_call *call)
         return settle_failure(call, NETPOOL_TOO_LARGE);
     }
     call->item_out_size = out_size;
-    call->item_out = np_buffer_reserve(call->result, count * out_size + 1);
+    call->item_out = reserve(call, count * out_size + 1);
     if (call->item_out == NULL) {
         return settle_failure(call, NETPOOL_NO_MEMORY);
     }

@@ -26,7 +26,14 @@ struct call_request {
     uint64_t first_item; /* index in the map of the block's first item */
     unsigned attempt;
     uint64_t max_result; /* bytes */
+
+    /* NULL, or: called before the result gets more than CALL_LARGE bytes; may give the buffer other memory, which the
+     * buffer then does not own. */
+    void (*make_room)(void *context, struct np_buffer *result, size_t size);
+    void *context;
 };
+
+#define CALL_LARGE ((size_t)64 * 1024)
 
 /* Runs it: a single call, or one call an item. The result is left in `result` (cleared first). On failure the message
  * (NP_MESSAGE_MAX + 1 bytes) and *failed_item (index in the block) are set. Returns the task's status. */

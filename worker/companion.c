@@ -2,21 +2,25 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/error.h"
+#include "common/heap.h"
 #include "proto/limits.h"
 #include "transport/link.h"
+#include "worker/detach.h"
 #include "worker/supervisor.h"
 
-enum { FIXED_ARGUMENTS = 7, NUMBER_SIZE = 24 }; /* program, mark, link, ready, slots, max_payload, name */
+enum {
+    NUMBERS = 5, /* link, ready, heap, slots, max_payload */
+    NUMBER_SIZE = 24,
+    FIXED_ARGUMENTS = 2 + NUMBERS + 1, /* program, mark, the numbers, name */
+};
 
 char **companion_arguments(const struct companion *companion, const char *program)
 {
@@ -25,20 +29,20 @@ char **companion_arguments(const struct companion *companion, const char *progra
         modules++;
     }
     size_t pointers = (FIXED_ARGUMENTS + modules + 1) * sizeof(char *);
-    char **arguments = malloc(pointers + 4 * NUMBER_SIZE);
+    char **arguments = malloc(pointers + NUMBERS * NUMBER_SIZE);
     if (arguments == NULL) {
         return NULL;
     }
     char *numbers = (char *)arguments + pointers;
-    const uint64_t values[4] = {(uint64_t)companion->link_fd, (uint64_t)companion->ready_fd, companion->slots,
-                                companion->max_payload};
+    const uint64_t values[NUMBERS] = {(uint64_t)companion->link_fd, (uint64_t)companion->ready_fd,
+                                      (uint64_t)companion->heap_fd, companion->slots, companion->max_payload};
     arguments[0] = (char *)(uintptr_t)program; /* exec takes them as they are */
     arguments[1] = (char *)(uintptr_t)COMPANION_MARK;
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < NUMBERS; i++) {
         arguments[2 + i] = numbers + i * NUMBER_SIZE;
         (void)snprintf(arguments[2 + i], NUMBER_SIZE, "%" PRIu64, values[i]);
     }
-    arguments[6] = (char *)(uintptr_t)companion->name;
+    arguments[2 + NUMBERS] = (char *)(uintptr_t)companion->name;
     for (size_t i = 0; i < modules; i++) {
         arguments[FIXED_ARGUMENTS + i] = companion->modules[i];
     }
@@ -56,21 +60,22 @@ static bool parse_number(uint64_t *out, const char *text, uint64_t most)
 
 bool companion_parse(struct companion *out, int argc, char **argv)
 {
-    uint64_t values[4];
-    static const uint64_t most[4] = {1 << 20, 1 << 20, NP_SLOTS_MAX, NP_PAYLOAD_MAX};
+    uint64_t values[NUMBERS];
+    static const uint64_t most[NUMBERS] = {1 << 20, 1 << 20, 1 << 20, NP_SLOTS_MAX, NP_PAYLOAD_MAX};
     if (argc < FIXED_ARGUMENTS || strcmp(argv[1], COMPANION_MARK) != 0) {
         return false;
     }
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < NUMBERS; i++) {
         if (!parse_number(&values[i], argv[2 + i], most[i])) {
             return false;
         }
     }
     *out = (struct companion){.link_fd = (int)values[0],
                               .ready_fd = (int)values[1],
-                              .slots = (unsigned)values[2],
-                              .max_payload = values[3],
-                              .name = argv[6],
+                              .heap_fd = (int)values[2],
+                              .slots = (unsigned)values[3],
+                              .max_payload = values[4],
+                              .name = argv[2 + NUMBERS],
                               .modules = argv + FIXED_ARGUMENTS};
     return out->slots > 0;
 }
@@ -85,25 +90,6 @@ bool companion_is_due(void)
     }
     size_t name = strlen(line) + 1;
     return size > 0 && (size_t)size > name && strcmp(line + name, COMPANION_MARK) == 0;
-}
-
-static void close_between(unsigned first, unsigned last)
-{
-    if (first <= last && syscall(SYS_close_range, first, last, 0) != 0) {
-        long most = sysconf(_SC_OPEN_MAX); /* kernels before 5.9 */
-        for (long fd = first; fd <= (long)last && fd < most; fd++) {
-            close((int)fd);
-        }
-    }
-}
-
-static void keep_only(int a, int b)
-{
-    unsigned low = (unsigned)(a < b ? a : b);
-    unsigned high = (unsigned)(a < b ? b : a);
-    close_between(3, low - 1);
-    close_between(low + 1, high - 1);
-    close_between(high + 1, ~0U);
 }
 
 /* Nothing of the program's way with signals, input and half-written output is to live on here. */
@@ -124,9 +110,14 @@ static void shed_inheritance(const struct companion *companion)
             (void)dup2(nowhere, fd);
         }
     }
-    keep_only(companion->link_fd, companion->ready_fd);
-    (void)fcntl(companion->link_fd, F_SETFD, FD_CLOEXEC);
-    (void)fcntl(companion->ready_fd, F_SETFD, FD_CLOEXEC);
+    const int kept[] = {companion->link_fd, companion->ready_fd, companion->heap_fd};
+    detach_close_descriptors(kept, sizeof kept / sizeof kept[0]);
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        if (kept[i] > 0) {
+            (void)fcntl(kept[i], F_SETFD, FD_CLOEXEC);
+        }
+    }
+    np_heap_leave_inherited();
 }
 
 /* There is one connection, and never a second. */
@@ -158,6 +149,7 @@ _Noreturn void companion_run(const struct companion *companion)
                                          .modules = (const char *const *)companion->modules,
                                          .module_count = modules,
                                          .max_payload = companion->max_payload,
+                                         .heap_fd = companion->heap_fd,
                                          .forward_output = true,
                                          .connect = connect_once,
                                          .connect_context = &link_fd,

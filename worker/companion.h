@@ -17,6 +17,7 @@
 struct companion {
     int link_fd;  /* socket to the program */
     int ready_fd; /* as supervisor_options.ready_fd */
+    int heap_fd;  /* as supervisor_options.heap_fd: 0: none */
     unsigned slots;
     uint64_t max_payload; /* bytes */
     const char *name;

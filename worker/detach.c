@@ -16,6 +16,16 @@ void detach_reset_signals(const sigset_t *blocked)
     (void)sigprocmask(SIG_SETMASK, blocked != NULL ? blocked : &none, NULL);
 }
 
+static void close_between(unsigned first, unsigned last)
+{
+    if (first <= last && close_range(first, last, 0) != 0) {
+        long most = sysconf(_SC_OPEN_MAX); /* kernels before 5.9 */
+        for (long fd = first; fd <= (long)last && fd < most; fd++) {
+            close((int)fd);
+        }
+    }
+}
+
 void detach_close_descriptors(const int *keep, size_t count)
 {
     assert(count <= KEEP_MAX);
@@ -29,12 +39,10 @@ void detach_close_descriptors(const int *keep, size_t count)
             }
         }
         if (kept == ~0U) {
-            (void)close_range(next, ~0U, 0);
+            close_between(next, ~0U);
             return;
         }
-        if (kept > next) {
-            (void)close_range(next, kept - 1, 0);
-        }
+        close_between(next, kept - 1);
         next = kept + 1;
     }
 }

@@ -15,6 +15,7 @@
 #include "proto/limits.h"
 #include "worker/crash.h"
 #include "worker/detach.h"
+#include "worker/mappings.h"
 #include "worker/modules.h"
 #include "worker/share.h"
 
@@ -36,6 +37,10 @@ struct executor {
     int64_t now;            /* ns: when the last call ended; 0: time has passed since */
     struct np_buffer input; /* payloads that do not lie in the ring in one piece */
     struct np_buffer result;
+    struct mappings heap;
+    uint64_t room;        /* the grant taken for a result and not used yet; 0: none */
+    int room_index;       /* where it was taken from */
+    uint8_t *room_bytes;  /* where `result` is in it; NULL: it is not */
     char directory[4096]; /* where every call starts */
     char message[NP_MESSAGE_MAX + 1];
 };
@@ -163,6 +168,48 @@ static const uint8_t *take_payload(struct executor *executor, size_t size, bool 
     return copy;
 }
 
+/* Takes a granted block of at least `size` bytes, unless there is none. */
+static bool take_grant(struct executor *executor, size_t size)
+{
+    _Atomic uint64_t *grants = executor->share->grants;
+    for (int i = 0; i < SHARE_GRANTS; i++) {
+        uint64_t grant = atomic_load_explicit(&grants[i], memory_order_acquire);
+        if (share_grant_size(grant) < size) {
+            continue;
+        }
+        if (executor->room != 0) { /* it is for a smaller result, later */
+            atomic_store_explicit(&grants[executor->room_index], executor->room, memory_order_relaxed);
+        }
+        atomic_store_explicit(&grants[i], 0, memory_order_relaxed);
+        executor->room = grant;
+        executor->room_index = i;
+        return true;
+    }
+    return false;
+}
+
+/* For call_run: a large result is put where the program will read it. */
+static void make_room(void *context, struct np_buffer *result, size_t size)
+{
+    struct executor *executor = context;
+    if (result->capacity >= size) {
+        return;
+    }
+    uint8_t *bytes = NULL;
+    if (share_grant_size(executor->room) >= size || take_grant(executor, size)) {
+        bytes = mappings_write(&executor->heap, share_grant_unit(executor->room), share_grant_size(executor->room));
+    }
+    if (executor->room_bytes != NULL) {
+        *result = (struct np_buffer){0};
+        executor->room_bytes = NULL;
+    }
+    if (bytes != NULL) {
+        np_buffer_fini(result);
+        *result = (struct np_buffer){.memory = bytes, .capacity = share_grant_size(executor->room)};
+        executor->room_bytes = bytes;
+    }
+}
+
 /* False: the supervisor has taken the task back. What was published before is rung for before the task runs. */
 static bool claim(struct executor *executor, uint32_t number)
 {
@@ -197,17 +244,29 @@ static netpool_status run(struct executor *executor, const struct task_record *r
         .first_item = record->first_item,
         .attempt = record->attempt,
         .max_result = record->max_result,
+        .make_room = executor->heap.fd >= 0 ? make_room : NULL,
+        .context = executor,
     };
     return call_run(&request, &executor->share->call, &executor->result, executor->message, failed_item);
 }
 
 /* Empties it and keeps what memory small payloads need. */
-static inline void forget(struct np_buffer *buffer)
+static inline void forget(struct np_buffer *buffer, size_t keep)
 {
     np_buffer_clear(buffer);
-    if (buffer->capacity > SHARE_RING_SIZE) {
+    if (buffer->capacity > keep) {
         np_buffer_fini(buffer);
     }
+}
+
+/* After a call: the buffer has its own memory again, if it had other. */
+static inline void forget_result(struct executor *executor)
+{
+    if (executor->room_bytes != NULL) {
+        executor->result = (struct np_buffer){0};
+        executor->room_bytes = NULL;
+    }
+    forget(&executor->result, executor->heap.fd >= 0 ? CALL_LARGE : SHARE_RING_SIZE); /* large ones look for room */
 }
 
 /* What fits the ring lies there before the next task is claimed, and the bell is looked at then. */
@@ -225,9 +284,14 @@ static void answer(struct executor *executor, const struct task_record *record, 
         .message_size = is_ok ? 0 : (uint32_t)strlen(executor->message),
     };
     const void *body = is_ok ? np_buffer_data(&executor->result) : (const uint8_t *)executor->message;
-    const size_t size = result.size + result.message_size;
+    size_t size = result.size + result.message_size;
     if (size > SHORT_RESULT) {
         executor->now = 0;
+    }
+    if (executor->room_bytes != NULL && result.size > SHARE_WHOLE_MAX) {
+        result.unit = share_grant_unit(executor->room);
+        executor->room = 0;
+        size = 0;
     }
     if (size > SHARE_WHOLE_MAX) {
         write_result_bytes(executor, &result, sizeof result);
@@ -262,7 +326,7 @@ static void call(struct executor *executor, const struct task_record *record, co
         executor->now = 0;
         (void)!chdir(executor->directory); /* gone by now? then the function has to live with it */
     }
-    forget(&executor->result);
+    forget_result(executor);
 }
 
 static void serve_one(struct executor *executor)
@@ -270,17 +334,19 @@ static void serve_one(struct executor *executor)
     struct task_record record;
     wait_for_tasks(executor, sizeof record);
     ring_read(&executor->tasks, &record, sizeof record);
-    bool in_place;
-    const uint8_t *payload = take_payload(executor, record.size, &in_place);
+    bool in_place = false;
+    const uint8_t *payload = record.unit == 0 ? take_payload(executor, record.size, &in_place)
+                                              : mappings_read(&executor->heap, record.unit, record.size);
     if (claim(executor, record.number)) {
         call(executor, &record, payload);
     }
+    mappings_release(&executor->heap);
     if (in_place) {
         ring_skip(&executor->tasks, share_padded(record.size));
     }
     ring_publish_read(&executor->tasks);
     executor->unrung |= SHARE_BELL_ROOM;
-    forget(&executor->input);
+    forget(&executor->input, SHARE_RING_SIZE);
 }
 
 /* exit() inside a function must not run what the program registered with atexit: it was meant for the program. */
@@ -334,7 +400,9 @@ static int isolate(struct executor *executor, const struct executor_fds *fds)
         return -1;
     }
     volunteer_for_memory_killer();
-    detach_close_descriptors(&executor->bell, 1);
+    executor->heap.fd = fds->heap >= 0 ? fcntl(fds->heap, F_DUPFD_CLOEXEC, BELL_FD_MIN) : -1; /* or without */
+    const int kept[] = {executor->bell, executor->heap.fd};
+    detach_close_descriptors(kept, sizeof kept / sizeof kept[0]);
     struct sigaction handlers[CRASH_SIGNALS]; /* of modules */
     crash_save_handlers(handlers);
     detach_reset_signals(NULL);

@@ -14,6 +14,7 @@ struct executor_fds {
     int share;    /* memfd */
     int bell;     /* eventfd that wakes the supervisor */
     int output;   /* pipe that takes what functions print */
+    int heap;     /* memfd for large payloads, or -1 */
 };
 
 /* Runs in a fresh fork of the zygote: isolates this process (own session, no privileges to gain, no core dumps, only

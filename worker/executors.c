@@ -38,6 +38,7 @@ netpool_status executors_init(struct executors *executors, const struct executor
         .balance_at = NP_NEVER,
         .look_at = NP_NEVER,
         .progress_at = NP_NEVER,
+        .heap = options->heap,
         .max_payload = options->max_payload,
         .max_tasks = options->max_tasks,
         .cancel_grace_ns = options->cancel_grace_ns,

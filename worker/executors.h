@@ -46,6 +46,7 @@ struct executors {
     bool zygote_is_gone;
     struct reactor_source zygote_source;
     struct memory_killer memory_killer;
+    struct np_heap *heap;   /* for large payloads; NULL: they go through the rings */
     uint64_t max_payload;   /* bytes of a result */
     uint64_t last_executor; /* serial number of the latest */
     uint32_t max_tasks;     /* of each executor, 0 = no limit */
@@ -60,6 +61,7 @@ struct executors_options {
     struct outbox *outbox;
     unsigned slots;
     size_t functions;
+    struct np_heap *heap; /* or NULL */
     uint64_t max_payload;
     uint32_t max_tasks;
     int64_t cancel_grace_ns;

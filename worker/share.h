@@ -10,6 +10,7 @@
 #ifndef NP_SHARE_H
 #define NP_SHARE_H
 
+#include "common/heap.h"
 #include "common/netpool_status.h"
 #include "worker/call.h"
 #include "worker/crash.h"
@@ -18,6 +19,8 @@
 #define SHARE_RING_SIZE ((size_t)256 * 1024)
 #define SHARE_WHOLE_MAX ((size_t)64 * 1024) /* padded bytes; payloads and results up to it are put in whole */
 #define SHARE_ALIGNMENT 16                  /* of each record's payload in the task ring */
+
+#define SHARE_GRANTS 2 /* blocks for large results that an executor has at a time */
 
 /* Values of share.asleep: what the executor waits for. */
 enum { SHARE_AWAKE, SHARE_WAITS_FOR_TASKS, SHARE_WAITS_FOR_ROOM };
@@ -34,6 +37,8 @@ struct share {
     alignas(64) _Atomic uint32_t asleep; /* futex: SHARE_AWAKE, or what the executor waits for */
     alignas(64) _Atomic uint32_t bell;   /* the supervisor waits for SHARE_BELL_* */
     alignas(64) struct call_state call;
+    _Atomic uint64_t grants[SHARE_GRANTS]; /* blocks of the heap for results: share_grant; 0: none. Supervisor puts,
+                                              executor takes */
 };
 
 #define SHARE_HEAD_SIZE ((size_t)4096)
@@ -52,11 +57,11 @@ struct task_record {
     uint64_t max_result;
     uint64_t first_item;
     uint32_t is_timed; /* its time is limited, so when it starts counts */
-    uint32_t reserved;
+    uint32_t unit;     /* > 0: the payload does not follow, it lies there in the heap */
 };
 _Static_assert(sizeof(struct task_record) % SHARE_ALIGNMENT == 0, "payloads are aligned");
 
-/* One result in the ring, followed by its message and its payload. */
+/* One result in the ring, followed by its message, or its payload unless that lies in a granted block. */
 struct result_record {
     uint32_t number;
     uint32_t status;
@@ -65,7 +70,7 @@ struct result_record {
     uint64_t failed_item;
     int64_t started_ns; /* on the clock that all processes of a host share */
     uint32_t message_size;
-    uint32_t reserved;
+    uint32_t unit; /* > 0: of the heap, where the granted block begins that holds the payload */
 };
 
 static inline uint64_t share_claim_word(uint32_t floor, uint32_t started)
@@ -81,6 +86,22 @@ static inline uint32_t share_claim_floor(uint64_t word)
 static inline uint32_t share_claim_started(uint64_t word)
 {
     return (uint32_t)word;
+}
+
+/* Units of the heap: how many, and the first one's index. */
+static inline uint64_t share_grant(uint32_t unit, size_t units)
+{
+    return (uint64_t)units << 32 | unit;
+}
+
+static inline uint32_t share_grant_unit(uint64_t grant)
+{
+    return (uint32_t)grant;
+}
+
+static inline size_t share_grant_size(uint64_t grant)
+{
+    return (size_t)(grant >> 32) * NP_HEAP_UNIT;
 }
 
 static inline size_t share_padded(size_t size)

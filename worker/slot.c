@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "worker/executors.h"
+#include "worker/slot_blocks.h"
 #include "worker/slot_prepare.h"
 #include "worker/slot_results.h"
 
@@ -50,6 +51,7 @@ static void clear(struct slot *slot)
     close_source(slot, &slot->output);
     share_unmap(&slot->share);
     slot_results_drop(slot);
+    slot_blocks_drop(slot);
     slot->writing = NULL;
     slot->write_size = slot->written = 0;
     slot->wants_room = false;
@@ -130,7 +132,8 @@ void slot_start(struct slot *slot, int64_t now)
 {
     assert(slot->state == SLOT_EMPTY && np_list_is_empty(&slot->fed) && slot->waiting == NULL);
     slot->executor = ++slot->executors->last_executor;
-    struct executor_fds fds = {.share = -1, .bell = -1, .output = -1};
+    const struct np_heap *heap = slot->executors->heap;
+    struct executor_fds fds = {.share = -1, .bell = -1, .output = -1, .heap = heap != NULL ? np_heap_fd(heap) : -1};
     netpool_status status = share_new(&slot->share, &fds.share);
     if (status == NETPOOL_OK) {
         ring_init(&slot->tasks, &slot->share->tasks, share_task_bytes(slot->share), SHARE_RING_SIZE);

@@ -32,6 +32,12 @@ enum slot_state {
     SLOT_DYING /* the zygote was asked to kill it */
 };
 
+/* A block for a large result that the executor has, or may take. */
+struct slot_grant {
+    uint8_t *block; /* NULL: none */
+    size_t size;    /* bytes */
+};
+
 struct slot {
     struct executors *executors;
     unsigned index;
@@ -69,6 +75,7 @@ struct slot {
     bool has_record;
     uint8_t *incoming; /* a body of more than 64 KiB */
     size_t filled;
+    struct slot_grant grants[SHARE_GRANTS];
 
     netpool_status end_status; /* why we kill it: DEADLINE, CANCELLED, CRASHED (nonsense), CLOSED (it has retired);
                                   OK: we do not */

@@ -13,6 +13,7 @@
 #include "worker/executors.h"
 #include "worker/fatal.h"
 #include "worker/initializer.h"
+#include "worker/slot_blocks.h"
 #include "worker/slot_head.h"
 #include "worker/slot_prepare.h"
 
@@ -111,7 +112,8 @@ static bool is_record_plausible(struct slot *slot)
     return head != NULL && record->number == head->number && head != slot->writing &&
            (slot_has_seen_start(slot, head) || slot_is_running(slot)) && is_known &&
            record->message_size <= (is_ok ? 0 : NP_MESSAGE_MAX) &&
-           record->size <= (is_ok ? slot->executors->max_payload : 0);
+           record->size <= (is_ok ? slot->executors->max_payload : 0) &&
+           (record->unit == 0 || record->size > SHARE_WHOLE_MAX);
 }
 
 /* False: no (whole) record yet, or a broken one. */
@@ -151,9 +153,14 @@ static void take_cancelled(struct slot *slot, struct outbox_result *result)
     add_failure(slot, result, &failure);
 }
 
-/* A result that does not fit the ring comes in as it is written. True: it is whole. */
+/* A result that does not fit the ring comes in as it is written, unless it lies in a block. True: it is whole. */
 static bool take_large(struct slot *slot)
 {
+    if (slot->record.unit > 0) {
+        slot->incoming = slot_blocks_take(slot, slot->record.unit, slot->record.size);
+        slot->results.is_broken = slot->incoming == NULL;
+        return slot->incoming != NULL;
+    }
     if (slot->incoming == NULL) {
         slot->incoming = fatal_if_null(np_block_new(slot->record.size));
         slot->filled = 0;
@@ -231,6 +238,9 @@ static bool take_one(struct slot *slot, int64_t now)
     bool is_large = record->size > SHARE_WHOLE_MAX;
     if (is_large ? !take_large(slot) : !ring_has(&slot->results, record->size + record->message_size)) {
         return false;
+    }
+    if (is_large) {
+        slot_blocks_grant(slot, record->size);
     }
     struct task *head = slot_head(slot);
     if (head->batch->is_initializer) {

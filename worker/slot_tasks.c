@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "worker/executors.h"
+#include "worker/slot_blocks.h"
 #include "worker/slot_head.h"
 #include "worker/slot_prepare.h"
 
@@ -77,7 +78,8 @@ static void write_payload(struct slot *slot, struct task *task, size_t padded)
 bool slot_feed(struct slot *slot, struct task *task, int64_t now)
 {
     const struct batch *batch = task->batch;
-    const size_t padded = share_padded(task->size);
+    const uint32_t unit = slot_blocks_unit(slot, task);
+    const size_t padded = unit == 0 ? share_padded(task->size) : 0;
     if (slot->write_size > 0 ||
         !has_room_for(slot, sizeof(struct task_record) + (padded <= SHARE_WHOLE_MAX ? padded : 0))) {
         return false;
@@ -93,6 +95,7 @@ bool slot_feed(struct slot *slot, struct task *task, int64_t now)
         .max_result = slot->executors->max_payload,
         .first_item = task->first_item,
         .is_timed = batch->timeout_ns > 0,
+        .unit = unit,
     };
     slot_add_task(slot, task, now);
     slot_note_given(slot, task);

@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/heap.h"
 #include "common/log.h"
 #include "worker/detach.h"
 #include "worker/executors.h"
@@ -25,6 +26,7 @@ struct supervisor {
     struct zygote zygote;
     char **functions; /* names, by index */
     size_t function_count;
+    struct np_heap *heap; /* or NULL */
     struct reactor *reactor;
     struct reactor_source signals;
     struct outbox outbox;
@@ -268,12 +270,14 @@ static netpool_status set_up(struct supervisor *supervisor, netpool_error *error
     if (status != NETPOOL_OK) {
         return status;
     }
+    supervisor->heap = options->heap_fd > 0 ? np_heap_attach(options->heap_fd) : NULL;
     const struct executors_options executors = {
         .reactor = supervisor->reactor,
         .zygote = &supervisor->zygote,
         .outbox = &supervisor->outbox,
         .slots = options->slots,
         .functions = supervisor->function_count,
+        .heap = supervisor->heap,
         .max_payload = options->max_payload > 0 ? options->max_payload : NP_PAYLOAD_DEFAULT,
         .max_tasks = options->max_tasks_per_executor,
         .cancel_grace_ns = options->cancel_grace_ms * NP_NS_PER_MS,
@@ -282,6 +286,7 @@ static netpool_status set_up(struct supervisor *supervisor, netpool_error *error
     status = executors_init(&supervisor->executors, &executors, error);
     if (status == NETPOOL_OK) {
         uplink_init(&supervisor->uplink, supervisor->reactor, options, &uplink_handler, supervisor);
+        supervisor->uplink.heap = supervisor->heap;
         supervisor->uplink.functions = supervisor->functions;
         supervisor->uplink.function_count = supervisor->function_count;
         supervisor->is_running = true;
@@ -390,6 +395,7 @@ void supervisor_destroy(struct supervisor **supervisor_at)
         }
         reactor_destroy(&supervisor->reactor);
     }
+    np_heap_leave(supervisor->heap);
     zygote_stop(&supervisor->zygote);
     for (size_t i = 0; i < supervisor->function_count; i++) {
         free(supervisor->functions[i]);

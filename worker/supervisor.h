@@ -27,6 +27,7 @@ struct supervisor_options {
     int64_t drain_grace_ms;          /* what runs may still finish for so long after SIGTERM; default 30,000 if 0 */
     int64_t cancel_grace_ms; /* a cancelled call may still return for so long, then it is killed; default 1,000 */
     int64_t reconnect_ms;    /* give up after the broker was away for so long; 0 = never */
+    int heap_fd;             /* of the heap that the program shares (common/heap.h); 0: there is none */
     bool forward_output;     /* pass what functions print on to this process' standard error as it is */
 
     /* Called for each connection attempt: a fresh link to the broker. After NETPOOL_CLOSED the supervisor ends in

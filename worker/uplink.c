@@ -163,8 +163,8 @@ static void connect_now(struct uplink *uplink, int64_t now)
     uplink->connect_at = NP_NEVER;
     netpool_status status = uplink->options->connect(uplink->options->connect_context, &link, &error);
     if (status == NETPOOL_OK) {
-        const struct channel_options options = {.local_role = NP__ROLE__WORKER,
-                                                .max_payload = payload_limit(uplink->options)};
+        const struct channel_options options = {
+            .local_role = NP__ROLE__WORKER, .max_payload = payload_limit(uplink->options), .heap = uplink->heap};
         status = channel_new(&uplink->channel, uplink->reactor, link, &options, &channel_handler, uplink, &error);
     }
     if (status == NETPOOL_CLOSED) {

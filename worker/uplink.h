@@ -24,6 +24,7 @@ struct uplink {
     void *owner;
     char **functions; /* names to tell; borrowed */
     size_t function_count;
+    struct np_heap *heap;    /* shared with the other end, or NULL */
     struct channel *channel; /* NULL: none */
     bool is_dead;            /* the channel is to be destroyed */
     bool is_ready;           /* WELCOME has come */

@@ -65,7 +65,7 @@ static netpool_status request(struct zygote *zygote, const struct zygote_request
 {
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(3 * sizeof(int))];
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
     } control = {0};
     struct iovec data = {.iov_base = (void *)(uintptr_t)what, .iov_len = sizeof *what};
     struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
@@ -88,8 +88,9 @@ static netpool_status request(struct zygote *zygote, const struct zygote_request
 
 netpool_status zygote_fork(struct zygote *zygote, unsigned slot, const struct executor_fds *fds)
 {
-    const int passed[] = {fds->share, fds->bell, fds->output};
-    return request(zygote, &(struct zygote_request){.kind = ZYGOTE_FORK, .slot = slot}, passed, 3);
+    const int passed[] = {fds->share, fds->bell, fds->output, fds->heap};
+    return request(zygote, &(struct zygote_request){.kind = ZYGOTE_FORK, .slot = slot}, passed,
+                   fds->heap >= 0 ? 4 : 3);
 }
 
 void zygote_kill(struct zygote *zygote, unsigned slot)

@@ -90,7 +90,7 @@ static void fork_symbolizer(int dump_fd, int out_fd)
 }
 
 /* Fewer than were sent arrive when this process has no room for more. */
-static size_t take_descriptors(struct msghdr *message, int fds[3])
+static size_t take_descriptors(struct msghdr *message, int fds[4])
 {
     struct cmsghdr *rights = CMSG_FIRSTHDR(message);
     size_t count = rights != NULL ? (rights->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
@@ -106,7 +106,7 @@ static bool handle_request(struct zygote_process *zygote)
     struct zygote_request request;
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(3 * sizeof(int))];
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
     } control;
     struct iovec data = {.iov_base = &request, .iov_len = sizeof request};
     struct msghdr message = {
@@ -118,7 +118,7 @@ static bool handle_request(struct zygote_process *zygote)
     if (size != (ssize_t)sizeof request || request.slot >= zygote->slots) {
         return false;
     }
-    int fds[3];
+    int fds[4];
     size_t fd_count = take_descriptors(&message, fds);
     if (request.kind == ZYGOTE_KILL) {
         if (zygote->pids[request.slot] > 0) {
@@ -128,8 +128,9 @@ static bool handle_request(struct zygote_process *zygote)
         if (fd_count == 2) {
             fork_symbolizer(fds[0], fds[1]);
         }
-    } else if (fd_count == 3) {
-        struct executor_fds passed = {.share = fds[0], .bell = fds[1], .output = fds[2]};
+    } else if (fd_count >= 3) {
+        struct executor_fds passed = {
+            .share = fds[0], .bell = fds[1], .output = fds[2], .heap = fd_count == 4 ? fds[3] : -1};
         fork_executor(zygote, request.slot, &passed);
     } else {
         struct zygote_event event = {.kind = ZYGOTE_FORK_FAILED, .slot = request.slot, .wait_status = EMFILE};

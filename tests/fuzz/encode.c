@@ -22,7 +22,7 @@ void fuzz_append_message(struct np_buffer *out, Np__Envelope *envelope, const vo
     memory_wire_init(&wire);
     struct link *link = memory_link_new(&wire.back, &wire.forth);
     struct channel_output output;
-    channel_output_init(&output);
+    channel_output_init(&output, NULL);
     size_t wrote;
     void *block = block_of(body, body_size);
     if (link == NULL || channel_output_add(&output, envelope, block, body_size, true) != NETPOOL_OK ||

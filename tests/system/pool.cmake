@@ -61,6 +61,8 @@ target_compile_definitions(test_pool_ends PRIVATE POOL_MODULE="$<TARGET_FILE:tes
 set_target_properties(test_pool_ends PROPERTIES ENABLE_EXPORTS ON)
 add_dependencies(test_pool_ends test_module_pool_functions)
 
+netpool_test(pool_heap LABEL system TIMEOUT 300 SOURCES pool/test_pool_heap.c LINKS np_client)
+
 netpool_test(pool_memory LABEL system TIMEOUT 240 SOURCES pool/test_pool_memory.c
   ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c LINKS np_client)
 target_link_options(test_pool_memory PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc)

@@ -38,9 +38,9 @@ static int close_sides(void **state)
 
 static void *pass(struct np_heap *from, struct np_heap *to, void *block, size_t size)
 {
-    uint64_t place = np_heap_place(from, block);
+    uint32_t unit = np_heap_unit(from, block);
     np_heap_send(from, block);
-    return np_heap_receive(to, place, size);
+    return np_heap_receive(to, unit, size);
 }
 
 static void what_one_side_writes_the_other_reads_in_place(void **state)
@@ -114,21 +114,22 @@ static void places_that_cannot_be_are_refused(void **state)
 {
     struct sides *sides = *state;
     void *block = np_heap_take(sides->program, MIB);
-    uint64_t place = np_heap_place(sides->program, block);
-    assert_null(np_heap_receive(sides->workers, place + 1, MIB));
-    assert_null(np_heap_receive(sides->workers, place + NP_HEAP_UNIT, 1)); /* inside it */
-    assert_null(np_heap_receive(sides->workers, place + MIB, 1));          /* free */
-    assert_null(np_heap_receive(sides->workers, place, MIB + 1));
+    uint32_t unit = np_heap_unit(sides->program, block);
+    assert_null(np_heap_receive(sides->workers, unit + 1, 1));                  /* inside it */
+    assert_null(np_heap_receive(sides->workers, unit + MIB / NP_HEAP_UNIT, 1)); /* free */
+    assert_null(np_heap_receive(sides->workers, unit, MIB + 1));
     assert_null(np_heap_receive(sides->workers, 0, 1));
-    assert_null(np_heap_receive(sides->workers, UINT64_MAX - NP_HEAP_UNIT + 1, 1));
-    assert_int_equal(np_heap_place(sides->workers, block), 0);
+    assert_null(np_heap_receive(sides->workers, 2, 1));
+    assert_null(np_heap_receive(sides->workers, UINT64_MAX, 1));
+    assert_int_equal(np_heap_unit(sides->workers, block), 0);
+    assert_int_equal(np_heap_unit(sides->program, (char *)block + 16), 0);
     assert_true(np_heap_free_block(block));
 }
 
 static void memory_that_is_no_heaps_is_left_alone(void **state)
 {
     (void)state;
-    char local[16];
+    char local[16] = "";
     assert_false(np_heap_share_block(local));
     assert_false(np_heap_free_block(local));
 }
@@ -184,13 +185,13 @@ static void a_worker_process_leaves_what_it_inherited_and_attaches_anew(void **s
 {
     struct sides *sides = *state;
     char *block = np_heap_take(sides->program, MIB);
-    uint64_t place = np_heap_place(sides->program, block);
+    uint32_t unit = np_heap_unit(sides->program, block);
     int fd = np_heap_fd(sides->program);
     pid_t child = fork();
     if (child == 0) {
         np_heap_leave_inherited();
         struct np_heap *heap = np_heap_free_block(block) ? NULL : np_heap_attach(fd);
-        char *theirs = heap != NULL ? np_heap_receive(heap, place, MIB) : NULL;
+        char *theirs = heap != NULL ? np_heap_receive(heap, unit, MIB) : NULL;
         if (theirs != NULL) {
             theirs[0] = 'y';
         }

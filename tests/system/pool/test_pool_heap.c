@@ -1,0 +1,347 @@
+/* Large payloads of a `local` pool lie in memory that program and workers share: they arrive whole, whatever becomes
+ * of the executors, and the memory is used again. */
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/netpool.h"
+#include "tests/support/cmocka_all.h"
+#include "worker/netpool_function.h"
+
+enum { KIB = 1024, MIB = 1024 * 1024 };
+
+static netpool_status echo(netpool_call *call, netpool_bytes input)
+{
+    return netpool_return(call, input.data, input.size);
+}
+
+/* Fills its result in place with the input's bytes, each one more. */
+static netpool_status plus_one(netpool_call *call, netpool_bytes input)
+{
+    uint8_t *out = netpool_return_buffer(call, input.size);
+    for (size_t i = 0; out != NULL && i < input.size; i++) {
+        out[i] = (uint8_t)(((const uint8_t *)input.data)[i] + 1);
+    }
+    return NETPOOL_OK;
+}
+
+/* Changes its mind: a small result, a larger one, the largest; what was returned last counts. */
+static netpool_status again_and_again(netpool_call *call, netpool_bytes input)
+{
+    (void)netpool_return_buffer(call, 100 * KIB);
+    (void)netpool_return(call, input.data, 10);
+    uint8_t *out = netpool_return_buffer(call, 3 * input.size);
+    if (out != NULL) {
+        memset(out, 1, 3 * input.size);
+    }
+    return netpool_return(call, input.data, input.size);
+}
+
+static netpool_status small_after_all(netpool_call *call, netpool_bytes input)
+{
+    (void)netpool_return_buffer(call, input.size);
+    return netpool_return(call, input.data, 5);
+}
+
+static netpool_status fail_after_all(netpool_call *call, netpool_bytes input)
+{
+    (void)netpool_return(call, input.data, input.size);
+    return netpool_fail(call, "after all");
+}
+
+static netpool_status crash_after_all(netpool_call *call, netpool_bytes input)
+{
+    (void)netpool_return(call, input.data, input.size);
+    (void)raise(SIGKILL);
+    return NETPOOL_OK;
+}
+
+/* Writes to what it must not write to; the byte says where. */
+static netpool_status scribble(netpool_call *call, netpool_bytes input)
+{
+    uint8_t *out = netpool_return_buffer(call, input.size);
+    if (out == NULL) {
+        return NETPOOL_FAILED;
+    }
+    if (((const uint8_t *)input.data)[0] == 0) {
+        memset((void *)(uintptr_t)input.data, 0xee, input.size);
+    } else {
+        memset(out, 0xee, 64 * input.size);
+    }
+    return NETPOOL_OK;
+}
+
+NETPOOL_MODULE(heap_functions, NETPOOL_FUNCTION(echo, "the input"), NETPOOL_FUNCTION(plus_one, "one more each"),
+               NETPOOL_FUNCTION(again_and_again, "the input, at last"),
+               NETPOOL_FUNCTION(small_after_all, "five bytes"), NETPOOL_FUNCTION(fail_after_all, "fails"),
+               NETPOOL_FUNCTION(crash_after_all, "crashes"), NETPOOL_FUNCTION(scribble, "writes where it must not"))
+
+static netpool *open_pool(const char *url, netpool_start_method method)
+{
+    netpool *pool;
+    netpool_error error;
+    netpool_options options = {.start_method = method};
+    netpool_status status = netpool_open(&pool, url, &options, &error);
+    if (status != NETPOOL_OK) {
+        fail_msg("%s", error.message);
+    }
+    return pool;
+}
+
+static void fill(uint8_t *bytes, size_t size, unsigned seed)
+{
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] = (uint8_t)(seed * 7 + i * 31 + i / 4096);
+    }
+}
+
+static netpool_future *submit(netpool *pool, const char *function, const uint8_t *bytes, size_t size)
+{
+    netpool_future *future;
+    assert_int_equal(netpool_submit(pool, function, (netpool_bytes){bytes, size}, NULL, &future), NETPOOL_OK);
+    return future;
+}
+
+static void assert_result(netpool_future *future, const uint8_t *bytes, size_t size)
+{
+    netpool_result result;
+    assert_int_equal(netpool_wait(future, -1, &result), NETPOOL_OK);
+    assert_int_equal(result.status, NETPOOL_OK);
+    assert_int_equal(result.size, size);
+    assert_int_equal(memcmp(result.data, bytes, size), 0);
+}
+
+/* Bytes of memory that the shared heaps of this process take; -1: there is none. */
+static long long heap_bytes(void)
+{
+    long long bytes = -1;
+    DIR *fds = opendir("/proc/self/fd");
+    assert_non_null(fds);
+    for (struct dirent *entry = readdir(fds); entry != NULL; entry = readdir(fds)) {
+        char target[256] = "";
+        struct stat stat;
+        if (readlinkat(dirfd(fds), entry->d_name, target, sizeof target - 1) > 0 &&
+            strstr(target, "netpool-payloads") != NULL && fstat(atoi(entry->d_name), &stat) == 0) {
+            bytes = (bytes < 0 ? 0 : bytes) + (long long)stat.st_blocks * 512;
+        }
+    }
+    (void)closedir(fds);
+    return bytes;
+}
+
+static void payloads_of_many_sizes_are_whole_while_others_are_held(void **state)
+{
+    (void)state;
+    netpool *pool = open_pool("local:2", NETPOOL_START_FORK);
+    enum { COUNT = 120, MOST = 3 * MIB };
+    uint8_t *bytes = malloc(MOST + COUNT);
+    netpool_future *futures[COUNT];
+    size_t sizes[COUNT];
+    fill(bytes, MOST + COUNT, 1);
+    for (size_t i = 0; i < COUNT; i++) {
+        sizes[i] = 60 * KIB + (i * 7919 * 131) % (MOST - 60 * KIB);
+        futures[i] = submit(pool, "echo", bytes + i, sizes[i]);
+    }
+    for (size_t i = 0; i < COUNT; i += 2) { /* every other one is kept until the end */
+        assert_result(futures[i], bytes + i, sizes[i]);
+        netpool_future_free(&futures[i]);
+        futures[i] = submit(pool, "echo", bytes + i, sizes[i]);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_result(futures[i], bytes + i, sizes[i]);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_result(futures[i], bytes + i, sizes[i]);
+        netpool_future_free(&futures[i]);
+    }
+    free(bytes);
+    netpool_close(&pool);
+}
+
+static void results_made_in_place_and_changed_minds_arrive(void **state)
+{
+    (void)state;
+    netpool *pool = open_pool("local:1", NETPOOL_START_FORK);
+    enum { SIZE = 300 * KIB };
+    static uint8_t bytes[SIZE];
+    static uint8_t more[SIZE];
+    fill(bytes, SIZE, 5);
+    for (size_t i = 0; i < SIZE; i++) {
+        more[i] = (uint8_t)(bytes[i] + 1);
+    }
+    for (int round = 0; round < 5; round++) {
+        netpool_future *futures[] = {
+            submit(pool, "plus_one", bytes, SIZE),        submit(pool, "again_and_again", bytes, SIZE),
+            submit(pool, "small_after_all", bytes, SIZE), submit(pool, "fail_after_all", bytes, SIZE),
+            submit(pool, "plus_one", bytes, SIZE),
+        };
+        assert_result(futures[0], more, SIZE);
+        assert_result(futures[1], bytes, SIZE);
+        assert_result(futures[2], bytes, 5);
+        assert_int_equal(netpool_wait(futures[3], -1, NULL), NETPOOL_FAILED);
+        assert_result(futures[4], more, SIZE);
+        for (size_t i = 0; i < sizeof futures / sizeof futures[0]; i++) {
+            netpool_future_free(&futures[i]);
+        }
+    }
+    netpool_close(&pool);
+}
+
+static void a_result_outlives_its_pool(void **state)
+{
+    (void)state;
+    netpool *pool = open_pool("local:1", NETPOOL_START_FORK);
+    static uint8_t bytes[MIB];
+    netpool_bytes input = {bytes, sizeof bytes};
+    netpool_bytes results[3];
+    fill(bytes, sizeof bytes, 9);
+    for (int i = 0; i < 3; i++) { /* the later ones come in place */
+        assert_int_equal(netpool_map_bytes(pool, "echo", &input, 1, &results[i], NULL, NULL), NETPOOL_OK);
+    }
+    netpool_close(&pool);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(results[i].size, sizeof bytes);
+        assert_memory_equal(results[i].data, bytes, sizeof bytes);
+    }
+    netpool_free_results(results, 3);
+    assert_int_equal(heap_bytes(), -1);
+}
+
+static void memory_is_used_again_and_none_is_lost_to_crashes(void **state)
+{
+    (void)state;
+    netpool *pool = open_pool("local:2", NETPOOL_START_FORK);
+    enum { SIZE = 4 * MIB, ROUNDS = 60 };
+    uint8_t *bytes = malloc(SIZE);
+    netpool_task_options once = {.max_attempts = 1};
+    fill(bytes, SIZE, 3);
+    for (int round = 0; round < ROUNDS; round++) {
+        netpool_future *futures[4];
+        for (int i = 0; i < 4; i++) {
+            const char *function = i % 2 == 0 ? "echo" : "crash_after_all";
+            assert_int_equal(netpool_submit(pool, function, (netpool_bytes){bytes, SIZE}, &once, &futures[i]),
+                             NETPOOL_OK);
+        }
+        for (int i = 0; i < 4; i++) {
+            netpool_status status = netpool_wait(futures[i], -1, NULL);
+            assert_int_equal(status, i % 2 == 0 ? NETPOOL_OK : NETPOOL_CRASHED);
+            if (i % 2 == 0) {
+                assert_result(futures[i], bytes, SIZE);
+            }
+            netpool_future_free(&futures[i]);
+        }
+    }
+    free(bytes);
+    assert_in_range(heap_bytes(), 0, (unsigned)ROUNDS * SIZE / 2); /* 960 MiB went through it */
+    netpool_close(&pool);
+    assert_int_equal(heap_bytes(), -1);
+}
+
+static void what_a_function_must_not_write_to_ends_it_and_nothing_else(void **state)
+{
+    (void)state;
+    netpool *pool = open_pool("local:1", NETPOOL_START_FORK);
+    enum { SIZE = 200 * KIB };
+    static uint8_t bytes[SIZE];
+    netpool_task_options once = {.max_attempts = 1};
+    fill(bytes, SIZE, 1);
+    netpool_future *kept[3];
+    for (int i = 0; i < 3; i++) {
+        kept[i] = submit(pool, "echo", bytes, SIZE);
+        assert_result(kept[i], bytes, SIZE);
+    }
+    for (int where = 0; where < 2; where++) {
+        netpool_future *future = submit(pool, "echo", bytes, SIZE); /* a new executor is granted room after it */
+        assert_result(future, bytes, SIZE);
+        netpool_future_free(&future);
+        bytes[0] = (uint8_t)where;
+        assert_int_equal(netpool_submit(pool, "scribble", (netpool_bytes){bytes, SIZE}, &once, &future), NETPOOL_OK);
+        assert_int_equal(netpool_wait(future, -1, NULL), NETPOOL_CRASHED);
+        netpool_future_free(&future);
+    }
+    fill(bytes, SIZE, 1);
+    for (int i = 0; i < 3; i++) {
+        assert_result(kept[i], bytes, SIZE);
+        netpool_future_free(&kept[i]);
+    }
+    netpool_close(&pool);
+}
+
+static pid_t child_of(pid_t parent)
+{
+    char path[64];
+    int child = 0;
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)parent);
+    FILE *children = fopen(path, "r");
+    assert_non_null(children);
+    assert_int_equal(fscanf(children, "%d", &child), 1);
+    (void)fclose(children);
+    return child;
+}
+
+/* The next worker process gets no heap: what the dead one held is nobody's to tell. */
+static void payloads_arrive_without_a_heap_after_the_worker_process_was_killed(void **state)
+{
+    (void)state;
+    netpool *pool = open_pool("local:1", NETPOOL_START_SPAWN);
+    enum { SIZE = MIB };
+    static uint8_t bytes[SIZE];
+    fill(bytes, SIZE, 2);
+    netpool_future *before[4];
+    for (int i = 0; i < 4; i++) {
+        before[i] = submit(pool, "echo", bytes, SIZE);
+        assert_result(before[i], bytes, SIZE);
+    }
+    netpool_future *under_way = submit(pool, "echo", bytes, SIZE);
+    assert_int_equal(kill(child_of(getpid()), SIGKILL), 0);
+    assert_result(under_way, bytes, SIZE);
+    for (int i = 0; i < 20; i++) {
+        netpool_future *future = submit(pool, "echo", bytes, SIZE);
+        assert_result(future, bytes, SIZE);
+        netpool_future_free(&future);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_result(before[i], bytes, SIZE);
+        netpool_future_free(&before[i]);
+    }
+    netpool_future_free(&under_way);
+    netpool_close(&pool);
+}
+
+static void maps_of_large_blocks_are_right(void **state)
+{
+    (void)state;
+    netpool *pool = open_pool("local:2", NETPOOL_START_FORK);
+    enum { COUNT = 40000, ITEM = 100 };
+    uint8_t *in = malloc((size_t)COUNT * ITEM);
+    uint8_t *out = malloc((size_t)COUNT * ITEM);
+    fill(in, (size_t)COUNT * ITEM, 1);
+    for (size_t chunk = 500; chunk <= 20000; chunk *= 2) {
+        netpool_map_options options = {.chunk = chunk};
+        memset(out, 0, (size_t)COUNT * ITEM);
+        assert_int_equal(netpool_map(pool, "echo", in, COUNT, ITEM, out, ITEM, &options, NULL), NETPOOL_OK);
+        assert_int_equal(memcmp(in, out, (size_t)COUNT * ITEM), 0);
+    }
+    free(in);
+    free(out);
+    netpool_close(&pool);
+}
+
+int main(int argc, char **argv)
+{
+    netpool_init(&argc, &argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(payloads_of_many_sizes_are_whole_while_others_are_held),
+        cmocka_unit_test(results_made_in_place_and_changed_minds_arrive),
+        cmocka_unit_test(a_result_outlives_its_pool),
+        cmocka_unit_test(memory_is_used_again_and_none_is_lost_to_crashes),
+        cmocka_unit_test(what_a_function_must_not_write_to_ends_it_and_nothing_else),
+        cmocka_unit_test(payloads_arrive_without_a_heap_after_the_worker_process_was_killed),
+        cmocka_unit_test(maps_of_large_blocks_are_right),
+    };
+    return cmocka_run_group_tests_name("pool_heap", tests, NULL, NULL);
+}

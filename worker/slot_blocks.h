@@ -1,0 +1,27 @@
+/*
+ * Large payloads of one executor in the heap that a `local` program shares with its workers (common/heap.h). An input
+ * that lies there is told by its unit. For results the executor is granted blocks beforehand, as large as its last
+ * large result was; a result that is larger, or comes too early, goes through the ring.
+ */
+#ifndef NP_SLOT_BLOCKS_H
+#define NP_SLOT_BLOCKS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct slot;
+struct task;
+
+/* The unit where the task's input begins in the heap; 0: it goes through the ring. */
+uint32_t slot_blocks_unit(const struct slot *slot, const struct task *task);
+
+/* A result of so many bytes has come: the next may be like it. */
+void slot_blocks_grant(struct slot *slot, size_t size);
+
+/* The granted block that begins with this unit, now the caller's; NULL: none of that size was granted there. */
+uint8_t *slot_blocks_take(struct slot *slot, uint32_t unit, uint64_t size);
+
+/* The executor is gone. */
+void slot_blocks_drop(struct slot *slot);
+
+#endif
