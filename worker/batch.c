@@ -1,6 +1,5 @@
 #include "worker/batch.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/block.h"
@@ -12,7 +11,7 @@ struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t fun
 {
     const Np__Assign *assign = message->envelope->assign;
     const size_t count = assign->n_seqs;
-    struct batch *batch = fatal_if_null(malloc(sizeof *batch + count * sizeof(struct task)));
+    struct batch *batch = fatal_if_null(np_block_new(sizeof *batch + count * sizeof(struct task)));
     *batch = (struct batch){0};
     memcpy(batch->session, assign->session.data, NP_SESSION_SIZE);
     (void)np_text_copy(batch->function_name, sizeof batch->function_name, assign->function);
@@ -45,7 +44,8 @@ struct batch *batch_new(struct np_message *message, uint64_t epoch, uint32_t fun
 
 struct task *batch_new_initializer(struct preparation *preparation, int64_t now)
 {
-    struct batch *batch = fatal_if_null(calloc(1, sizeof *batch + sizeof(struct task)));
+    struct batch *batch = fatal_if_null(np_block_new(sizeof *batch + sizeof(struct task)));
+    *batch = (struct batch){0};
     memcpy(batch->session, preparation->session, NP_SESSION_SIZE);
     (void)np_text_copy(batch->function_name, sizeof batch->function_name, preparation->initializer);
     batch->function = preparation->function;
@@ -58,7 +58,7 @@ struct task *batch_new_initializer(struct preparation *preparation, int64_t now)
                                     .payload = preparation->input,
                                     .size = (uint32_t)preparation->input_size,
                                     .attempt = 1,
-                                    .estimate_ns = UINT32_MAX}; /* nothing is fed behind it */
+                                    .estimate_ns = TASK_ESTIMATE_MAX}; /* nothing is fed behind it */
     np_list_init(&batch->tasks[0].node);
     return &batch->tasks[0];
 }
@@ -67,5 +67,5 @@ void batch_free(struct batch *batch)
 {
     preparation_release(batch->preparation);
     np_block_free(batch->body);
-    free(batch);
+    np_block_free(batch);
 }

@@ -22,10 +22,13 @@ struct task {
     uint64_t first_item;    /* index in its map */
     uint32_t size;          /* bytes */
     uint32_t attempt;
-    uint32_t number;      /* of its record in the slot's ring, while fed */
-    uint32_t estimate_ns; /* what it was thought to take when it was fed */
-    bool is_cancelled;    /* it runs, and nobody wants its result */
+    uint32_t number;           /* of its record in the slot's ring, while fed */
+    uint32_t estimate_ns : 31; /* what it was thought to take when it was fed */
+    bool is_cancelled : 1;     /* it runs, and nobody wants its result */
 };
+_Static_assert(sizeof(struct task) <= 64, "one cache line");
+
+#define TASK_ESTIMATE_MAX INT32_MAX /* ns */
 
 struct batch {
     uint8_t session[NP_SESSION_SIZE]; /* of the client */

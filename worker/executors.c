@@ -184,7 +184,7 @@ static void hear_zygote(struct executors *executors, int64_t now)
 static int64_t estimate(const struct executors *executors, const struct task *task)
 {
     int64_t seen = executors->estimates_ns[task->batch->function];
-    return seen == 0 ? LONG_TASK_NS : seen < UINT32_MAX ? seen : UINT32_MAX;
+    return seen == 0 ? LONG_TASK_NS : seen < TASK_ESTIMATE_MAX ? seen : TASK_ESTIMATE_MAX;
 }
 
 static bool is_feedable(const struct slot *slot)
@@ -214,7 +214,7 @@ static bool feed_slot(struct executors *executors, struct slot *slot, size_t lim
             break;
         }
         (void)executors_pop(executors, node);
-        task->estimate_ns = (uint32_t)task_ns;
+        task->estimate_ns = (uint32_t)task_ns & TASK_ESTIMATE_MAX;
         if (!(is_prepared ? slot_feed(slot, task, now) : slot_prepare(slot, task, now))) {
             executors_requeue(executors, task);
             break;
