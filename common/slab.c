@@ -55,6 +55,7 @@ static struct page *add_page(struct np_slab *slab)
     *page = (struct page){.slab = slab};
     page->end = (uint32_t)(LINE + (PAGE - 2 * LINE) / slab->size * slab->size);
     clear(page);
+    assert(np_list_is_empty(&slab->pages));
     np_list_push_front(&slab->pages, &page->node);
     slab->empty_count++;
     return page;

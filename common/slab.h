@@ -1,7 +1,7 @@
 /*
  * Memory for many records of one size, in aligned pages: taking and giving one back is a few instructions, and
  * neighbours in time are neighbours in memory. A page whose records have all been given back goes back to the heap,
- * but for a few that are kept for the next ones. Zero but for `size` is empty and valid. One thread at a time.
+ * but for a few that are kept for the next ones. One thread at a time.
  */
 #ifndef NP_SLAB_H
 #define NP_SLAB_H
