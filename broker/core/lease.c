@@ -27,6 +27,20 @@ void lease_assign(struct core *core, struct task *task, struct worker *worker, i
     }
 }
 
+unsigned lease_assign_run(struct core *core, struct queue *queue, struct worker *worker, unsigned most, int64_t now)
+{
+    struct task *first = queue_front(queue);
+    unsigned count = task_assign_run(core, queue, worker, most, now);
+    if (count > 0) {
+        worker->is_barren = false;
+        if (worker->unsent == NULL) {
+            worker->unsent = first;
+            core_touch(core, worker->peer);
+        }
+    }
+    return count;
+}
+
 static bool is_leased(const struct task *task)
 {
     return task->state == TASK_LEASED || task->state == TASK_CANCELLING;

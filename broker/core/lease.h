@@ -8,11 +8,15 @@
 #include "broker/core/task.h"
 
 struct core;
+struct queue;
 struct task;
 struct worker;
 
 /* A queued task is given to a worker that has room. */
 void lease_assign(struct core *core, struct task *task, struct worker *worker, int64_t now);
+/* The same with up to `most` tasks from the front of a queue, as long as they are plain (task_is_plain) and fit its
+ * window. Returns how many. */
+unsigned lease_assign_run(struct core *core, struct queue *queue, struct worker *worker, unsigned most, int64_t now);
 
 /* Messages of a worker. False: it has been closed. */
 bool lease_results(struct core *core, struct worker *worker, struct np_message *message);

@@ -246,20 +246,37 @@ void queue_insert(struct functions *functions, struct queue *queue, struct task 
     }
 }
 
-void queue_remove(struct functions *functions, struct queue *queue, struct task *task)
+/* So many have left. */
+static void count_out(struct functions *functions, struct queue *queue, size_t count)
 {
-    if (queue->hint == task) {
-        queue->hint = NULL;
-    }
-    np_list_remove(&task->node);
-    queue->demand->function->queued--;
-    if (--queue->count == 0) {
+    queue->demand->function->queued -= count;
+    queue->count -= count;
+    if (queue->count == 0) {
         np_list_remove(&queue->node);
         np_list_remove(&queue->express_node);
         if (queue->demand_index != QUEUE_NOT_WANTED) {
             demand_remove(functions, queue->demand, queue);
         }
     }
+}
+
+void queue_remove(struct functions *functions, struct queue *queue, struct task *task)
+{
+    if (queue->hint == task) {
+        queue->hint = NULL;
+    }
+    np_list_remove(&task->node);
+    count_out(functions, queue, 1);
+}
+
+void queue_move_front(struct functions *functions, struct queue *queue, struct np_list *end, size_t count,
+                      struct np_list *to)
+{
+    if (queue->hint != NULL && (end == &queue->tasks || queue->hint->seq < task_of(end)->seq)) {
+        queue->hint = NULL;
+    }
+    np_list_move_front(to, &queue->tasks, end);
+    count_out(functions, queue, count);
 }
 
 void queue_wait(struct queue *queue, struct task *task)

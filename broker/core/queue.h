@@ -83,6 +83,9 @@ static inline bool kind_is_alike(const struct kind *a, const struct kind *b)
 /* Inserts by seq: at the end in the usual case. */
 void queue_insert(struct functions *functions, struct queue *queue, struct task *task);
 void queue_remove(struct functions *functions, struct queue *queue, struct task *task);
+/* The first `count` tasks, which stand before `end`, go to the end of that list. */
+void queue_move_front(struct functions *functions, struct queue *queue, struct np_list *end, size_t count,
+                      struct np_list *to);
 /* A task of this queue waits beside it in session.waiting, or does so no longer. */
 void queue_wait(struct queue *queue, struct task *task);
 void queue_wait_over(struct queue *queue, struct task *task);

@@ -50,34 +50,44 @@ static struct queue *choose_queue(struct queue *queue)
     return best != NULL ? best : queue;
 }
 
-/* May the worker be given the next one, too? While it is the least loaded one; small differences do not count where
- * the task would have to wait anyway, so that workers get runs of tasks that follow each other. */
-static bool goes_on(const struct worker *worker, const struct worker *other)
+/* How many tasks of one slot the worker may be given in a row, one at least: while it has room and is the least
+ * loaded one. Small differences do not count where a task would have to wait anyway, so that workers get runs of
+ * tasks that follow each other. */
+static uint64_t run_length(const struct worker *worker, const struct worker *other, uint64_t units)
 {
-    if (!worker_has_room(worker)) {
-        return false;
+    uint64_t bound = (uint64_t)worker->slots * FUNCTION_SLOT_UNITS;
+    if (other != NULL) {
+        uint64_t slack = worker_is_hungry(other) ? 0 : SLACK_UNITS * other->slots;
+        uint64_t beside_other = (other->held_units + slack) * worker->slots / other->slots + 1;
+        bound = beside_other < bound ? beside_other : bound;
     }
-    if (other == NULL) {
-        return true;
+    uint64_t length = bound > worker->held_units ? (bound - worker->held_units + units - 1) / units : 1;
+    if (worker->held_wide > 0 && length > (uint64_t)worker_free_slots(worker)) {
+        length = (uint64_t)worker_free_slots(worker);
     }
-    uint64_t slack = worker_is_hungry(other) ? 0 : SLACK_UNITS * other->slots;
-    return worker->held_units * other->slots <= (other->held_units + slack) * worker->slots;
+    return length;
 }
 
 /* Tasks of one slot from the front of the queue go to the worker. Returns how many. */
 static unsigned assign_alike(struct core *core, struct queue *queue, struct worker *worker, unsigned most,
                              int64_t now)
 {
-    const struct worker *other = demand_other_worker(queue->demand, worker);
+    const struct demand *demand = queue->demand;
+    uint64_t length = run_length(worker, demand_other_worker(demand, worker), demand->function->units);
+    most = length < most ? (unsigned)length : most;
     unsigned tasks = 0;
-    do {
-        struct task *task = queue_front(queue);
-        if (!worker_fits(core, worker, task->size)) {
-            break;
+    while (tasks < most && queue->count > 0) {
+        unsigned run = lease_assign_run(core, queue, worker, most - tasks, now);
+        if (run == 0) {
+            struct task *task = queue_front(queue);
+            if (!worker_fits(core, worker, task->size)) {
+                break;
+            }
+            lease_assign(core, task, worker, now);
+            run = 1;
         }
-        lease_assign(core, task, worker, now);
-        tasks++;
-    } while (tasks < most && queue->count > 0 && goes_on(worker, other));
+        tasks += run;
+    }
     return tasks;
 }
 

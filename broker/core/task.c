@@ -211,6 +211,40 @@ void task_move(struct core *core, struct task *task, enum task_event event, enum
     enter(core, task, next, worker);
 }
 
+unsigned task_assign_run(struct core *core, struct queue *queue, struct worker *worker, unsigned most, int64_t now)
+{
+    struct session *session = queue->session;
+    uint16_t units = queue->demand->function->units;
+    uint64_t held_bytes = worker->held_bytes;
+    unsigned count = 0;
+    struct np_list *node = queue->tasks.next;
+    for (; count < most && node != &queue->tasks; node = node->next) {
+        struct task *task = NP_CONTAINER(node, struct task, node);
+        bool fits = worker->held + count == 0 || held_bytes + task->size <= worker->window_bytes;
+        if (!fits || !task_is_plain(task)) {
+            break;
+        }
+        core->stats.retried += ++task->attempt > 1;
+        task->queue_ns = (uint64_t)(now - task->submitted_ns);
+        task->state = TASK_LEASED;
+        task->worker = worker;
+        task->units = units;
+        task->is_adopted = false;
+        held_bytes += task->size;
+        count++;
+    }
+    if (count == 0) {
+        return 0;
+    }
+    queue_move_front(&core->functions, queue, node, count, &worker->leases);
+    worker_hold_run(core, worker, queue->demand, count, held_bytes - worker->held_bytes);
+    session->queued -= count;
+    session->running += count;
+    core->stats.queued -= count;
+    core->stats.running += count;
+    return count;
+}
+
 static int64_t retry_delay_ns(const struct task *task)
 {
     uint64_t delay_ms = task->kind->retry_delay_ms;

@@ -17,6 +17,7 @@ struct core;
 struct kind;
 struct lane;
 struct origin;
+struct queue;
 struct session;
 struct worker;
 
@@ -128,6 +129,16 @@ void task_begin(struct core *core, struct task *task, enum task_state state, str
  * holder. The pair must be in the table. */
 void task_move(struct core *core, struct task *task, enum task_event event, enum task_state next,
                struct worker *worker);
+
+/* Nothing hangs on it but what every task has. */
+static inline bool task_is_plain(const struct task *task)
+{
+    return task->extra == NULL;
+}
+
+/* TASK_ASSIGN for up to `most` plain tasks from the front of a queue, while they fit the worker's window: with their
+ * attempts and the time they waited. Returns how many. */
+unsigned task_assign_run(struct core *core, struct queue *queue, struct worker *worker, unsigned most, int64_t now);
 
 /* To QUEUED, for another attempt when the kind's delay is over. */
 void task_retry(struct core *core, struct task *task, enum task_event event);

@@ -202,6 +202,18 @@ void worker_hold(struct core *core, struct worker *worker, struct task *task)
     change_load(core, worker);
 }
 
+void worker_hold_run(struct core *core, struct worker *worker, const struct demand *demand, unsigned count,
+                     uint64_t bytes)
+{
+    uint64_t slots = (uint64_t)count * demand->slots;
+    worker->held += count;
+    worker->held_slots += slots;
+    worker->held_units += slots * demand->function->units;
+    worker->held_wide += demand->slots > 1 ? count : 0;
+    worker->held_bytes += bytes;
+    change_load(core, worker);
+}
+
 void worker_let_go(struct core *core, struct worker *worker, struct task *task)
 {
     assert(worker->unsent == NULL && worker->held > 0);

@@ -135,6 +135,9 @@ void workers_settle(struct core *core);
 
 /* The lease begins and ends; called by task_move. */
 void worker_hold(struct core *core, struct worker *worker, struct task *task);
+/* The same of `count` tasks of one demand, which are in its leases already, with so many payload bytes together. */
+void worker_hold_run(struct core *core, struct worker *worker, const struct demand *demand, unsigned count,
+                     uint64_t bytes);
 void worker_let_go(struct core *core, struct worker *worker, struct task *task);
 
 /* A lease whose task is of a kind from now on: its client has submitted it again. */
