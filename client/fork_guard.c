@@ -32,8 +32,3 @@ void fork_guard_fini(struct fork_guard *guard)
         guard->mark = NULL;
     }
 }
-
-bool fork_guard_is_child(const struct fork_guard *guard)
-{
-    return guard->mark != NULL ? *guard->mark == 0 : getpid() != guard->pid;
-}

@@ -4,7 +4,9 @@
 #define NP_FORK_GUARD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include "common/netpool_status.h"
 
@@ -18,6 +20,9 @@ struct fork_guard {
 void fork_guard_init(struct fork_guard *guard);
 void fork_guard_fini(struct fork_guard *guard);
 
-bool fork_guard_is_child(const struct fork_guard *guard);
+static inline bool fork_guard_is_child(const struct fork_guard *guard)
+{
+    return guard->mark != NULL ? *guard->mark == 0 : getpid() != guard->pid;
+}
 
 #endif

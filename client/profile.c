@@ -29,12 +29,8 @@ static void add(_Atomic uint64_t *sum, uint64_t more)
     atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + more, memory_order_relaxed);
 }
 
-static void count_executor(struct np_profile *profile, const char *worker, uint32_t pid)
+void profile_add_executor(struct np_profile *profile, uint64_t key)
 {
-    uint64_t key = ((uint64_t)(uintptr_t)worker << 20) ^ pid;
-    if (key == profile->last_seen) {
-        return;
-    }
     profile->last_seen = key;
     if (profile->seen.count < EXECUTORS_MAX && np_table_find(&profile->seen, key) == NULL &&
         np_table_put(&profile->seen, key, profile) == NETPOOL_OK) {
@@ -42,41 +38,77 @@ static void count_executor(struct np_profile *profile, const char *worker, uint3
     }
 }
 
-static void book_times(struct np_profile *profile, const struct np_task *task, const struct np_outcome *outcome)
+static void add_times(struct profile_sums *sums, const struct np_task *task, const struct np_outcome *outcome)
 {
     uint64_t total_ns = outcome->now > task->submitted ? (uint64_t)(outcome->now - task->submitted) : 0;
     if (outcome->attempt == 0) {
-        add(&profile->queue_ns, total_ns); /* it never ran: all it did was wait */
+        sums->queue_ns += total_ns; /* it never ran: all it did was wait */
         return;
     }
     uint64_t known_ns = outcome->queue_ns + outcome->compute_ns;
     uint64_t away_ns = total_ns > known_ns ? total_ns - known_ns : 0;
-    add(&profile->queue_ns, outcome->queue_ns);
-    add(&profile->compute_ns, outcome->compute_ns);
-    add(&profile->away_ns, away_ns);
-    if (away_ns < atomic_load_explicit(&profile->least_away_ns, memory_order_relaxed)) {
-        atomic_store_explicit(&profile->least_away_ns, away_ns, memory_order_relaxed);
+    sums->queue_ns += outcome->queue_ns;
+    sums->compute_ns += outcome->compute_ns;
+    sums->away_ns += away_ns;
+    if (away_ns < sums->least_away_ns) {
+        sums->least_away_ns = away_ns;
     }
+}
+
+static inline void add_task(struct profile_sums *sums, const struct np_task *task, const struct np_outcome *outcome,
+                            uint64_t items)
+{
+    sums->tasks++;
+    sums->items += items;
+    sums->failed += outcome->status != NETPOOL_OK;
+    sums->bytes_in += task->input_size;
+    sums->bytes_out += outcome->size;
+    add_times(sums, task, outcome);
+    sums->first_submitted = np_earlier(sums->first_submitted, task->submitted);
+    if (outcome->now > sums->last_finished) {
+        sums->last_finished = outcome->now;
+    }
+}
+
+void profile_add(struct profile_sums *sums, const struct np_task *task, const struct np_outcome *outcome,
+                 uint64_t items)
+{
+    add_task(sums, task, outcome, items);
+}
+
+static inline void book_sums(struct np_profile *profile, const struct profile_sums *sums)
+{
+    add(&profile->items, sums->items);
+    add(&profile->failed, sums->failed);
+    add(&profile->bytes_in, sums->bytes_in);
+    add(&profile->bytes_out, sums->bytes_out);
+    add(&profile->queue_ns, sums->queue_ns);
+    add(&profile->compute_ns, sums->compute_ns);
+    add(&profile->away_ns, sums->away_ns);
+    if (sums->least_away_ns < atomic_load_explicit(&profile->least_away_ns, memory_order_relaxed)) {
+        atomic_store_explicit(&profile->least_away_ns, sums->least_away_ns, memory_order_relaxed);
+    }
+    if (sums->first_submitted < atomic_load_explicit(&profile->first_submitted, memory_order_relaxed)) {
+        atomic_store_explicit(&profile->first_submitted, sums->first_submitted, memory_order_relaxed);
+    }
+    if (sums->last_finished > atomic_load_explicit(&profile->last_finished, memory_order_relaxed)) {
+        atomic_store_explicit(&profile->last_finished, sums->last_finished, memory_order_relaxed);
+    }
+    add(&profile->tasks, sums->tasks);
+}
+
+void profile_book_sums(struct np_profile *profile, const struct profile_sums *sums)
+{
+    book_sums(profile, sums);
 }
 
 void profile_book(struct np_profile *profile, const struct np_task *task, const struct np_outcome *outcome,
                   uint64_t items)
 {
-    add(&profile->items, items);
-    add(&profile->failed, outcome->status != NETPOOL_OK);
-    add(&profile->bytes_in, task->input_size);
-    add(&profile->bytes_out, outcome->size);
-    book_times(profile, task, outcome);
-    if (outcome->status == NETPOOL_OK) {
-        count_executor(profile, outcome->worker, outcome->pid);
-    }
-    if (task->submitted < atomic_load_explicit(&profile->first_submitted, memory_order_relaxed)) {
-        atomic_store_explicit(&profile->first_submitted, task->submitted, memory_order_relaxed);
-    }
-    if (outcome->now > atomic_load_explicit(&profile->last_finished, memory_order_relaxed)) {
-        atomic_store_explicit(&profile->last_finished, outcome->now, memory_order_relaxed);
-    }
-    add(&profile->tasks, 1);
+    struct profile_sums sums = PROFILE_NO_SUMS;
+    add_task(&sums, task, outcome, items);
+    book_sums(profile, &sums);
+    profile_count_executor(profile, outcome);
 }
 
 void profile_book_serializing(struct np_profile *profile, int64_t ns)

@@ -11,6 +11,7 @@
 
 #include "client/netpool.h"
 #include "client/task.h"
+#include "common/clock.h"
 #include "common/table.h"
 
 struct np_profile {
@@ -43,6 +44,39 @@ void profile_fini(struct np_profile *profile);
  * most callers want pool_book (pool.h). */
 void profile_book(struct np_profile *profile, const struct np_task *task, const struct np_outcome *outcome,
                   uint64_t items);
+
+/* Sums of tasks that are booked together. */
+struct profile_sums {
+    uint64_t tasks;
+    uint64_t items;
+    uint64_t failed;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t queue_ns;
+    uint64_t away_ns;
+    uint64_t compute_ns;
+    uint64_t least_away_ns;
+    int64_t first_submitted;
+    int64_t last_finished;
+};
+
+#define PROFILE_NO_SUMS ((struct profile_sums){.least_away_ns = UINT64_MAX, .first_submitted = NP_NEVER})
+
+/* The same in two steps: all but the executor, for many tasks at once. */
+void profile_add(struct profile_sums *sums, const struct np_task *task, const struct np_outcome *outcome,
+                 uint64_t items);
+void profile_book_sums(struct np_profile *profile, const struct profile_sums *sums);
+
+void profile_add_executor(struct np_profile *profile, uint64_t key); /* private */
+
+/* And the executor. */
+static inline void profile_count_executor(struct np_profile *profile, const struct np_outcome *outcome)
+{
+    uint64_t key = ((uint64_t)(uintptr_t)outcome->worker << 20) ^ outcome->pid;
+    if (outcome->status == NETPOOL_OK && key != profile->last_seen) {
+        profile_add_executor(profile, key);
+    }
+}
 
 /* This program spent so long in packing, unpacking and copying. Of a pool's profile; any thread. */
 void profile_book_serializing(struct np_profile *profile, int64_t ns);

@@ -41,6 +41,9 @@ static void hand_over(struct engine_notice *notice)
     struct netpool_stream *stream = NP_CONTAINER(notice, struct netpool_stream, notice);
     size_t count = stream->batch_count;
     stream->batch_count = 0;
+    profile_book_sums(&stream->profile, &stream->batch_sums);
+    profile_book_sums(&stream->pool->profile, &stream->batch_sums);
+    stream->batch_sums = PROFILE_NO_SUMS;
     if (stream->batch != NULL) {
         struct item *before = atomic_load(&stream->done);
         do {
@@ -74,7 +77,9 @@ void stream_item_finished(struct np_task *task, const struct np_outcome *outcome
     struct item *item = NP_CONTAINER(task, struct item, task);
     struct netpool_stream *stream = item->stream;
     np_list_remove(&item->node);
-    pool_book(stream->pool, &stream->profile, task, outcome, 1);
+    profile_add(&stream->batch_sums, task, outcome, 1);
+    profile_count_executor(&stream->profile, outcome);
+    profile_count_executor(&stream->pool->profile, outcome);
     if (item->block != NULL) {
         stream_drop_block(item);
     }
@@ -140,6 +145,7 @@ static struct netpool_stream *new_stream(const netpool_stream_options *options)
     }
     np_list_init(&stream->active);
     stream->notice.run = hand_over;
+    stream->batch_sums = PROFILE_NO_SUMS;
     stream->cancel_request.run = run_cancel;
     return stream;
 }

@@ -75,6 +75,7 @@ struct netpool_stream {
     struct engine_notice notice; /* `batch` is to be handed over */
     struct item *batch;          /* finished in this turn, last one first */
     struct item *batch_last;
+    struct profile_sums batch_sums;
     size_t batch_count;    /* with those that nobody takes any more */
     uint64_t batch_lowest; /* index */
     uint64_t batch_highest;
