@@ -74,7 +74,8 @@ def machine_text(result):
 
 
 def run_text(result):
-    return (f"{result['date']}, {result['rounds']} round{'s' if result['rounds'] > 1 else ''} of {result['seconds']:g} s a figure, "
+    rounds = f"{result['rounds']} round{'s' if result['rounds'] > 1 else ''}"
+    return (f"{result['date']}, {rounds} of {result['seconds']:g} s a figure, "
             f"{result['took_s']:.0f} s in all")
 
 

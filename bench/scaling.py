@@ -153,6 +153,11 @@ def derive(result):
     return table
 
 
+def bytes_text(mib_per_s, who):
+    network = ", beyond 10 Gbit/s" if mib_per_s * sizes.MIB > LINK_BYTES_PER_S else ""
+    return f"{mib_per_s / 1024:.2g} ({who}{network})"
+
+
 DERIVED_HEAD = ["one broker on", *(f"{cores} cores" for cores in CORES)]
 
 
@@ -163,9 +168,7 @@ def derived_rows(result):
     rows = [["gateways"] + [str(row["gateways"] or "none") for row in table.values()]]
     for name, title in names:
         rows.append([title] + [f"{report.number(row[name][0])} ({row[name][1]})" for row in table.values()])
-    rows.append(["payload each way, GiB/s"] + [
-        f"{row['mib'][0] / 1024:.2g} ({row['mib'][1]}{', beyond 10 Gbit/s' if row['mib'][0] * sizes.MIB > LINK_BYTES_PER_S else ''})"
-        for row in table.values()])
+    rows.append(["payload each way, GiB/s"] + [bytes_text(*row["mib"]) for row in table.values()])
     rows.append(["10,000 peers come back at once, s"] + [f"{row['reconnect_s']:.2g}" for row in table.values()])
     rows.append(["10,000 idle peers, share of one core"] + [f"{100 * row['idle_share']:.2g} %" for row in table.values()])
     return rows

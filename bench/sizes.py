@@ -184,11 +184,11 @@ def judge(axis, figure, points):
     middle_x, middle_y = sum(x) / len(x), sum(y) / len(y)
     exponent = sum((a - middle_x) * (b - middle_y) for a, b in zip(x, y)) / sum((a - middle_x) ** 2 for a in x)
     allowed = 1 if figure.is_whole else 0
-    steps = [(costs[i + 1] / max(costs[i], 1e-12) / (sizes[i + 1] / sizes[i]) ** allowed, i) for i in range(len(sizes) - 1)]
-    step, at = max(steps)
+    step, at = max((costs[i] / max(costs[i - 1], 1e-12) / (sizes[i] / sizes[i - 1]) ** allowed, i)
+                   for i in range(1, len(sizes)))
     flat = [cost / size if figure.per_size else cost for cost, size in zip(costs, sizes)]
     rises = max(flat[j] / max(flat[i], 1e-12) for i in range(len(flat)) for j in range(i, len(flat)))
-    return {"exponent": exponent, "allowed": allowed, "step": step, "at": axis.write(sizes[at + 1]), "rises": rises,
+    return {"exponent": exponent, "allowed": allowed, "step": step, "at": axis.write(sizes[at]), "rises": rises,
             "is_linear": exponent <= allowed + EXPONENT_SLACK and step <= STEP_SLACK}
 
 
@@ -263,7 +263,8 @@ PANELS = (
     ("processor time a task, against workers", "ns",
      (("workers", "core_ns", "core alone"), ("workers", "broker_ns", "broker with TLS"))),
     ("the broker's memory a worker", "bytes, resident", (("workers", "broker_bytes", "fixed costs included"),)),
-    ("bytes there and back against payload", "MiB/s each way, four under way", (("tls", "rate", "TLS"), ("local", "rate", "local"))),
+    ("bytes there and back against payload", "MiB/s each way, four under way",
+     (("tls", "rate", "TLS"), ("local", "rate", "local"))),
     ("round trip against payload", "us", (("tls", "p50", "TLS"), ("local", "p50", "local"))),
     ("peak memory against payload, TLS", "MiB, four under way",
      (("tls", "client", "client"), ("tls", "broker", "broker"), ("tls", "worker", "worker"))),
