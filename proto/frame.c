@@ -18,6 +18,7 @@ static void write_u32(uint8_t *out, uint32_t value)
 netpool_status np_frame_parse(const uint8_t *data, size_t size, struct np_frame *frame, size_t *frame_size,
                               netpool_error *error)
 {
+    *frame = (struct np_frame){0};
     if (size < NP_FRAME_PREFIX_SIZE) {
         *frame_size = 0;
         return NETPOOL_OK;
@@ -32,8 +33,8 @@ netpool_status np_frame_parse(const uint8_t *data, size_t size, struct np_frame 
         return np_error_set(error, NETPOOL_PROTOCOL, "frame body of %u bytes, allowed are %u", body_size,
                             NP_FRAME_BODY_MAX);
     }
-    size_t whole = NP_FRAME_PREFIX_SIZE + (size_t)header_size + body_size;
-    if (size < whole) {
+    size_t head_size = NP_FRAME_PREFIX_SIZE + (size_t)header_size;
+    if (size < head_size) {
         *frame_size = 0;
         return NETPOOL_OK;
     }
@@ -43,7 +44,7 @@ netpool_status np_frame_parse(const uint8_t *data, size_t size, struct np_frame 
         .body = data + NP_FRAME_PREFIX_SIZE + header_size,
         .body_size = body_size,
     };
-    *frame_size = whole;
+    *frame_size = size < head_size + body_size ? 0 : head_size + body_size;
     return NETPOOL_OK;
 }
 

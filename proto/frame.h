@@ -18,8 +18,10 @@ struct np_frame {
 };
 
 /* Looks at `size` bytes. NETPOOL_OK with *frame_size > 0: one whole frame of that many bytes stands at the start of
- * data and *frame points into it. NETPOOL_OK with *frame_size == 0: more bytes are needed. NETPOOL_PROTOCOL: header
- * size is 0 or above NP_FRAME_HEADER_MAX, or body size above NP_FRAME_BODY_MAX; error says which. */
+ * data and *frame points into it. NETPOOL_OK with *frame_size == 0: more bytes are needed; of a frame that lacks no
+ * more than bytes of its body, *frame says all the same where it lies (otherwise its header is NULL).
+ * NETPOOL_PROTOCOL: header size is 0 or above NP_FRAME_HEADER_MAX, or body size above NP_FRAME_BODY_MAX; error says
+ * which. */
 NETPOOL_MUST_CHECK netpool_status np_frame_parse(const uint8_t *data, size_t size, struct np_frame *frame,
                                                  size_t *frame_size, netpool_error *error);
 

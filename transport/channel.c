@@ -12,8 +12,8 @@
 #include "transport/channel_output.h"
 
 enum {
-    READ_SIZE = 64 * 1024, /* bytes asked from the link at a time */
-    READS_PER_TURN = 8,    /* then others have their turn */
+    TURN_SIZE = 512 * 1024, /* bytes read at a time; then others have their turn */
+    READ_COST = 4 * 1024,   /* in bytes, of a read */
 };
 
 enum channel_state {
@@ -127,16 +127,18 @@ static netpool_status handle_input(struct channel *channel, netpool_error *error
     return NETPOOL_OK;
 }
 
-static netpool_status read_once(struct channel *channel, size_t *got, netpool_error *error)
+static netpool_status read_once(struct channel *channel, size_t *got, bool *is_short, netpool_error *error)
 {
+    size_t size;
     *got = 0;
-    uint8_t *place = np_buffer_reserve(&channel->input.bytes, READ_SIZE);
+    uint8_t *place = channel_input_reserve(&channel->input, &size);
     if (place == NULL) {
         return np_error_set(error, NETPOOL_NO_MEMORY, "no memory to read");
     }
-    netpool_status status = channel->link->operations->read(channel->link, place, READ_SIZE, got, error);
+    netpool_status status = channel->link->operations->read(channel->link, place, size, got, error);
+    *is_short = *got <= size / 2;
     if (status == NETPOOL_OK && *got > 0) {
-        np_buffer_commit(&channel->input.bytes, *got);
+        channel_input_commit(&channel->input, *got);
         channel->last_received = np_clock_now();
         status = handle_input(channel, error);
     }
@@ -148,14 +150,15 @@ static void read_and_handle(struct channel *channel)
     netpool_error error = {0};
     netpool_status status = NETPOOL_OK;
     bool has_more = true;
-    for (int i = 0; i < READS_PER_TURN && has_more && status == NETPOOL_OK; i++) {
-        size_t got;
-        status = read_once(channel, &got, &error);
+    size_t got = 0;
+    for (size_t done = 0; done < TURN_SIZE && has_more && status == NETPOOL_OK; done += got + READ_COST) {
+        bool is_short = true;
+        status = read_once(channel, &got, &is_short, &error);
         if (channel->state != OPEN || channel->destroyed) {
             return;
         }
-        /* A short read has most likely taken all there was; should it not, the descriptor tells. */
-        has_more = got >= READ_SIZE / 2 || channel->link->operations->is_readable(channel->link);
+        /* It has most likely taken all there was; should it not, the descriptor tells. */
+        has_more = !is_short || channel->link->operations->is_readable(channel->link);
     }
     if (status == NETPOOL_OK) {
         if (has_more && channel->link->operations->is_readable(channel->link)) {

@@ -6,6 +6,12 @@
 #include "common/block.h"
 #include "common/error.h"
 #include "common/heap.h"
+#include "proto/limits.h"
+
+enum {
+    READ_SIZE = 64 * 1024,                      /* bytes asked from the link at a time */
+    CHUNK_HEAD_SIZE = NP_FRAME_PREFIX_SIZE + 2, /* bytes in front of a chunk's body, as we send it */
+};
 
 static void drop_large(struct large_input *large)
 {
@@ -108,20 +114,52 @@ static netpool_status finish_large(struct channel_input *input, struct np_arena 
     return status;
 }
 
-static netpool_status append_chunk(struct channel_input *input, const struct np_frame *frame, struct np_arena *arena,
-                                   struct np_message *message, bool *is_whole, netpool_error *error)
+/* A chunk whose head is there: its body goes where it belongs as it comes. */
+static netpool_status begin_chunk(struct channel_input *input, const struct np_frame *frame, netpool_error *error)
 {
     struct large_input *large = &input->large;
     if (large->header == NULL || frame->body_size > large->size - large->filled) {
         return np_error_set(error, NETPOOL_PROTOCOL, "a chunk that belongs to no body");
     }
-    memcpy(large->body + large->filled, frame->body, frame->body_size);
-    large->filled += frame->body_size;
-    if (large->filled < large->size) {
-        return NETPOOL_OK;
+    large->chunk_left = frame->body_size;
+    input->handled = (size_t)(frame->body - np_buffer_data(&input->bytes));
+    return NETPOOL_OK;
+}
+
+/* What has been read of the chunk that has begun. */
+static void take_chunk(struct channel_input *input)
+{
+    struct large_input *large = &input->large;
+    size_t ready = np_buffer_size(&input->bytes);
+    size_t size = ready < large->chunk_left ? ready : large->chunk_left;
+    if (size > 0) {
+        memcpy(large->body + large->filled, np_buffer_data(&input->bytes), size);
+        np_buffer_consume(&input->bytes, size);
+        large->filled += size;
+        large->chunk_left -= size;
     }
-    *is_whole = true;
-    return finish_large(input, arena, message, error);
+}
+
+uint8_t *channel_input_reserve(struct channel_input *input, size_t *size)
+{
+    struct large_input *large = &input->large;
+    if (large->chunk_left > 0) {
+        *size = large->chunk_left;
+        return large->body + large->filled;
+    }
+    size_t ready = np_buffer_size(&input->bytes);
+    *size = large->header != NULL && ready < CHUNK_HEAD_SIZE ? CHUNK_HEAD_SIZE - ready : READ_SIZE;
+    return np_buffer_reserve(&input->bytes, READ_SIZE);
+}
+
+void channel_input_commit(struct channel_input *input, size_t size)
+{
+    if (input->large.chunk_left > 0) {
+        input->large.filled += size;
+        input->large.chunk_left -= size;
+    } else {
+        np_buffer_commit(&input->bytes, size);
+    }
 }
 
 static netpool_status handle_frame(struct channel_input *input, const struct np_frame *frame, struct np_arena *arena,
@@ -148,31 +186,39 @@ static netpool_status handle_frame(struct channel_input *input, const struct np_
         return begin_large(input, envelope, frame, error);
     }
     if (envelope->kind_case == NP__ENVELOPE__KIND_CHUNK) {
-        return append_chunk(input, frame, arena, message, is_whole, error);
+        return begin_chunk(input, frame, error);
     }
-    *message = (struct np_message){.envelope = envelope, .body = frame->body, .body_size = frame->body_size};
-    *is_whole = true;
+    if (input->handled > 0) {
+        *message = (struct np_message){.envelope = envelope, .body = frame->body, .body_size = frame->body_size};
+        *is_whole = true;
+    }
     return NETPOOL_OK;
 }
 
 netpool_status channel_input_next(struct channel_input *input, struct np_arena *arena, struct np_message *message,
                                   bool *is_whole, netpool_error *error)
 {
+    struct large_input *large = &input->large;
     *is_whole = false;
     np_block_free(input->given);
     input->given = NULL;
-    while (!*is_whole) {
+    for (;;) {
         np_buffer_consume(&input->bytes, input->handled);
         input->handled = 0;
+        take_chunk(input);
+        if (large->header != NULL && large->filled == large->size) {
+            *is_whole = true;
+            return finish_large(input, arena, message, error);
+        }
         struct np_frame frame;
         netpool_status status = np_frame_parse(np_buffer_data(&input->bytes), np_buffer_size(&input->bytes), &frame,
                                                &input->handled, error);
-        if (status == NETPOOL_OK && input->handled > 0) {
+        /* Of a large body that is on its way a chunk is taken in pieces. */
+        if (status == NETPOOL_OK && (input->handled > 0 || (large->header != NULL && frame.header != NULL))) {
             status = handle_frame(input, &frame, arena, message, is_whole, error);
         }
-        if (status != NETPOOL_OK || input->handled == 0) {
+        if (status != NETPOOL_OK || *is_whole || input->handled == 0) {
             return status;
         }
     }
-    return NETPOOL_OK;
 }

@@ -17,10 +17,11 @@ struct large_input {
     uint8_t *body;
     size_t size;
     size_t filled;
+    size_t chunk_left; /* bytes to come of the chunk that has begun */
 };
 
 struct channel_input {
-    struct np_buffer bytes; /* filled by the channel */
+    struct np_buffer bytes;
     size_t handled;         /* bytes at the front that belong to the message given out last */
     struct large_input large;
     uint8_t *given;       /* block that is the body of the message given out last; NULL: it has none */
@@ -31,6 +32,13 @@ struct channel_input {
 };
 
 void channel_input_fini(struct channel_input *input);
+
+/* Where bytes are to be read to next, and how many at most: a large body is read right to where it belongs. NULL when
+ * out of memory. */
+uint8_t *channel_input_reserve(struct channel_input *input, size_t *size);
+
+/* So many have been read to there. */
+void channel_input_commit(struct channel_input *input, size_t size);
 
 /* The next whole message, *is_whole false when more bytes are needed. It lies in the arena and in the input's bytes
  * until the next call. NETPOOL_PROTOCOL: the peer broke a rule. */
