@@ -22,7 +22,7 @@ struct large_input {
 
 struct channel_input {
     struct np_buffer bytes;
-    size_t handled;         /* bytes at the front that belong to the message given out last */
+    size_t handled; /* bytes at the front that belong to the message given out last */
     struct large_input large;
     uint8_t *given;       /* block that is the body of the message given out last; NULL: it has none */
     struct np_heap *heap; /* of both ends, or NULL */

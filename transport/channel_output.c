@@ -9,8 +9,8 @@
 #include "proto/limits.h"
 
 enum {
-    PIECE_MAX = 64 * 1024, /* bytes of a large body and what announces them, written at a time: whole TLS records */
-    KEEP = 64 * 1024       /* bytes of memory kept while there is nothing to write */
+    PIECE_MAX = LINK_WRITE_SIZE, /* bytes of a large body and what announces them, written at a time */
+    KEEP = 64 * 1024             /* bytes of memory kept while there is nothing to write */
 };
 
 /* A frame, and the large body it announces, if there is one, which is sent from where it lies. */

@@ -15,6 +15,10 @@
 #include "netpool.pb-c.h"
 #include "proto/limits.h"
 
+/* Bytes that are best written at a time: as TLS records they go into one packet of the loopback device, and the peer
+ * receives them at once (tls.c). A few bytes more would cost a packet and a receive of their own. */
+#define LINK_WRITE_SIZE (64U * 1024U - 256U)
+
 /* Who is at the other end, as far as the transport itself vouches for it. */
 struct link_peer {
     Np__Role role; /* from the certificate; NONE where the transport does not tell (ipc, fd): then HELLO's

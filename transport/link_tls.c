@@ -78,6 +78,14 @@ static const char *side(const struct tls_link *tls)
     return tls->verifier.peer_is_broker ? "the broker" : "the peer";
 }
 
+/* Clearing an empty queue costs several times as much as looking whether it is. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0) {
+        ERR_clear_error();
+    }
+}
+
 static netpool_status fail_cut(struct tls_link *tls, netpool_error *error)
 {
     const char *when = tls->state == HANDSHAKING ? " during the TLS handshake" : "";
@@ -222,7 +230,7 @@ static netpool_status tls_read(struct link *link, uint8_t *out, size_t capacity,
     unsigned idle_records = 0;
     while (*got < capacity && !tls->is_drained && tls->failure == NETPOOL_OK) {
         size_t count = 0;
-        ERR_clear_error();
+        forget_errors();
         int result = SSL_read_ex(tls->ssl, out + *got, capacity - *got, &count);
         if (result == 1) {
             *got += count;
@@ -270,7 +278,7 @@ static int seal_record(struct tls_link *tls, const struct plain *plain, size_t *
         link_parts_copy(plain->parts, plain->skipped, together, size);
         data = together;
     }
-    ERR_clear_error();
+    forget_errors();
     return SSL_write_ex(tls->ssl, data, size, written);
 }
 
@@ -278,8 +286,9 @@ static int seal_record(struct tls_link *tls, const struct plain *plain, size_t *
 static netpool_status seal(struct tls_link *tls, struct plain plain)
 {
     struct np_buffer *gathered = &tls->socket.gathered;
-    size_t most = plain.size < SEALED_MAX * RECORD_SIZE ? plain.size : SEALED_MAX * RECORD_SIZE;
-    (void)np_buffer_reserve(gathered, most + SEALED_MAX * RECORD_EXTRA); /* at once; or it grows, or fails, below */
+    plain.size = plain.size < LINK_WRITE_SIZE ? plain.size : LINK_WRITE_SIZE;
+    (void)np_buffer_reserve(gathered,
+                            plain.size + SEALED_MAX * RECORD_EXTRA); /* at once; or it grows, or fails, below */
     tls->socket.gathers = true;
     int result = 1;
     while (plain.size > 0 && tls->sealed_count < SEALED_MAX && result == 1) {

@@ -20,7 +20,9 @@
 #define CERTIFICATES_MAX \
     (16 * 1024) /* bytes of the peer's chain; the default allows 100 KiB before anybody is known */
 #define CHAIN_DEPTH_MAX 4
-#define READ_BUFFER_SIZE (64UL * 1024) /* bytes; several records a recv; freed while a link is idle */
+/* Bytes: what a peer seals of LINK_WRITE_SIZE, and not a byte of what it sends next, so that records do not stand
+ * across the end (3 bytes are OpenSSL's alignment). Freed while a link is idle. */
+#define READ_BUFFER_SIZE (LINK_WRITE_SIZE + 4UL * 22 + 3)
 
 static netpool_status fail(netpool_error *error, const char *path, const char *what)
 {

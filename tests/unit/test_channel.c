@@ -204,16 +204,13 @@ static void large_bodies_cross_in_chunks_and_urgent_messages_overtake_them(void 
     free(bytes);
 }
 
-/* Around the sizes at which chunks are cut, with the link blocked in the middle of each and urgent messages between.
- */
-static void large_bodies_of_awkward_sizes_survive_a_slow_link_and_urgent_messages(void **state)
+static void send_awkward_sizes(struct pair *pair, size_t unit)
 {
-    struct pair *pair = *state;
     const size_t chunk = 64 * 1024;
     uint8_t *bytes = pattern(4 * chunk);
     pair->wire.forth.capacity = 5000;
-    for (size_t i = 0; i < 3 * 64; i++) {
-        size_t size = (1 + i / 64) * chunk + 32 - i % 64; /* each chunk has a head of about ten bytes */
+    for (size_t i = 0; i < 3 * 128; i++) {
+        size_t size = (1 + i / 128) * unit + 32 - i % 128; /* each chunk has a head of about ten bytes */
         const int urgent = 8;
         pair->broker.seen = 0;
         send_submit(&pair->client, 1, bytes + i, size, CHANNEL_IN_ORDER);
@@ -233,6 +230,14 @@ static void large_bodies_of_awkward_sizes_survive_a_slow_link_and_urgent_message
         assert_int_equal(channel_backlog(pair->client.channel), 0);
     }
     free(bytes);
+}
+
+/* Around the sizes at which chunks are cut, with the link blocked in the middle of each and urgent messages between.
+ */
+static void large_bodies_of_awkward_sizes_survive_a_slow_link_and_urgent_messages(void **state)
+{
+    send_awkward_sizes(*state, (size_t)64 * 1024);
+    send_awkward_sizes(*state, LINK_WRITE_SIZE);
 }
 
 static void large_bodies_are_shared_with_the_link_and_with_who_receives_them(void **state)
