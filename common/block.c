@@ -157,11 +157,13 @@ void np_block_free(const void *shared)
     }
     uint8_t *block = (uint8_t *)(uintptr_t)shared;
     struct header *header = header_of(block);
-    uint32_t references = atomic_fetch_sub_explicit(&header->references, 1, memory_order_acq_rel);
+    /* Who has the only reference need not agree with anybody, and that is the usual case. */
+    uint32_t references = atomic_load_explicit(&header->references, memory_order_acquire);
     assert(references > 0);
-    if (references > 1) {
+    if (references > 1 && atomic_fetch_sub_explicit(&header->references, 1, memory_order_acq_rel) > 1) {
         return;
     }
+    atomic_store_explicit(&header->references, 0, memory_order_relaxed);
     if (!is_large(header->capacity) || header->capacity > LARGEST_KEPT + 2 * PAGE) {
         release(block);
     } else if (!keep_in_free_place(block)) {
