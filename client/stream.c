@@ -10,6 +10,9 @@
 #include "common/error.h"
 
 enum { IN_FLIGHT_DEFAULT = 4096 };
+/* A putter that waits is woken for a quarter of the room, and looks by itself for less this often: the taker may not
+ * go on before there is something more. */
+#define LOOK_NS (10 * NP_NS_PER_MS)
 #define IN_FLIGHT_MAX ((size_t)1 << 20)
 #define IN_FLIGHT_BYTES_DEFAULT ((size_t)64 << 20)
 
@@ -226,10 +229,12 @@ static netpool_status wait_for_room(struct netpool_stream *stream, size_t size, 
             status = NETPOOL_CLOSED;
             break;
         }
-        if (timeout_ms == 0 || !engine_wait(stream->pool->engine, &stream->taken, ticket, deadline, false)) {
+        int64_t now = np_clock_now();
+        if (timeout_ms == 0 || now >= deadline) {
             status = NETPOOL_TIMEOUT;
             break;
         }
+        (void)engine_wait(stream->pool->engine, &stream->taken, ticket, np_earlier(deadline, now + LOOK_NS), false);
     }
     atomic_store_explicit(&stream->wants_room, false, memory_order_relaxed);
     return status;

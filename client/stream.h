@@ -48,8 +48,6 @@ struct netpool_stream {
     _Atomic int64_t owed; /* less by one for each thing that the engine gives back; closing adds what it was given:
                              who makes it 0 then, frees */
     _Atomic(struct item *) done; /* last one first */
-    _Atomic(struct item *)
-        spare;               /* items to be used again; the taker fills it when it is NULL, the putter empties it */
     struct spares spares;    /* items to be used again */
     _Atomic bool wants_room; /* the putter waits, or is about to */
     _Atomic uint64_t wanted; /* the index that the taker waits for, if ordered */

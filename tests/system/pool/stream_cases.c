@@ -76,6 +76,31 @@ static void a6_unordered_stream_gives_each_result_once(void **state)
     netpool_close(&pool);
 }
 
+static void *put_one_more(void *stream)
+{
+    return netpool_stream_put(stream, bytes_of("", 0), -1) == NETPOOL_OK ? stream : NULL;
+}
+
+/* The taker goes on only when the putter has: one free place must do. */
+static void a6_a_single_free_place_is_enough_for_a_waiting_putter(void **state)
+{
+    netpool *pool = pool_of(state);
+    netpool_stream_options options = {.in_flight = 64};
+    netpool_stream *stream = open_stream(pool, "nothing", &options);
+    while (netpool_stream_put(stream, bytes_of("", 0), 0) == NETPOOL_OK) {
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_t putter;
+        void *returned;
+        assert_int_equal(pthread_create(&putter, NULL, put_one_more, stream), 0);
+        assert_int_equal(netpool_stream_next(stream, 60000, NULL, NULL), NETPOOL_OK);
+        assert_int_equal(pthread_join(putter, &returned), 0);
+        assert_ptr_equal(returned, stream);
+    }
+    netpool_stream_close(&stream);
+    netpool_close(&pool);
+}
+
 static void a6_failed_items_come_like_the_others(void **state)
 {
     netpool *pool = pool_of(state);
@@ -185,6 +210,7 @@ static void a6_empty_stream_ends_at_once(void **state)
 const struct CMUnitTest stream_cases[] = {
     cmocka_unit_test(a6_ordered_stream_gives_results_in_the_order_of_its_inputs),
     cmocka_unit_test(a6_unordered_stream_gives_each_result_once),
+    cmocka_unit_test(a6_a_single_free_place_is_enough_for_a_waiting_putter),
     cmocka_unit_test(a6_failed_items_come_like_the_others),
     cmocka_unit_test(a6_stream_is_bounded_in_items_and_bytes),
     cmocka_unit_test(a6_stream_may_be_closed_in_the_middle),
