@@ -335,6 +335,9 @@ static void serve_one(struct executor *executor)
     wait_for_tasks(executor, sizeof record);
     ring_read(&executor->tasks, &record, sizeof record);
     bool in_place = false;
+    if (record.unit != 0) {
+        executor->now = 0; /* mapping takes time */
+    }
     const uint8_t *payload = record.unit == 0 ? take_payload(executor, record.size, &in_place)
                                               : mappings_read(&executor->heap, record.unit, record.size);
     if (claim(executor, record.number)) {
