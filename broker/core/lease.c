@@ -401,12 +401,18 @@ bool lease_results(struct core *core, struct worker *worker, struct np_message *
     return is_alive;
 }
 
+/* It was given to a worker, and did not begin to run. */
+static void uncount_attempt(struct core *core, struct task *task)
+{
+    core->stats.retried -= task->attempt-- > 1;
+}
+
 static void take_back(struct core *core, struct task *task)
 {
     if (task->kind == NULL) {
         drop_unclaimed(core, task, TASK_RETURN);
     } else if (task->state == TASK_LEASED) {
-        task->attempt--;
+        uncount_attempt(core, task);
         task_move(core, task, TASK_RETURN, TASK_QUEUED, NULL);
         lease_review(core, task);
     } else {
@@ -473,7 +479,7 @@ static void settle(struct core *core, struct task *task, bool is_unstarted)
         return;
     }
     if (is_unstarted && !task->kind->at_most_once) {
-        task->attempt--;
+        uncount_attempt(core, task);
         task_move(core, task, TASK_RETURN, TASK_QUEUED, NULL);
         lease_review(core, task);
         return;

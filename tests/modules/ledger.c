@@ -1,8 +1,9 @@
 /*
  * A function that keeps a ledger of its executions, so that a test can tell what ran, where, how often and when.
  *
- * Input: "ID SLEEP_US DIRECTORY". It appends "S id attempt pid monotonic_ns" to DIRECTORY/ledger when it starts and
- * an "E" line alike when it ends, each with one write, and returns the 8 bytes of expected_result(id).
+ * Input: "ID SLEEP_US DIRECTORY". It appends "S id attempt pid monotonic_ns ." to DIRECTORY/ledger when it starts and
+ * an "E" line alike when it ends, each with one write, and returns the 8 bytes of expected_result(id). Lines begin
+ * with a line feed, too: a process that is killed may leave half a line, which must not spoil the next.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +46,7 @@ static bool note(int ledger, char what, uint64_t id, unsigned attempt)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     char line[128];
-    int length = snprintf(line, sizeof line, "%c %" PRIu64 " %u %d %lld\n", what, id, attempt, (int)getpid(),
+    int length = snprintf(line, sizeof line, "\n%c %" PRIu64 " %u %d %lld .\n", what, id, attempt, (int)getpid(),
                           (long long)now.tv_sec * 1000000000LL + now.tv_nsec);
     return write(ledger, line, (size_t)length) == length;
 }

@@ -162,8 +162,10 @@ class Ledger:
         except FileNotFoundError:
             return []
         entries = []
-        for line in text[:text.rfind("\n") + 1].splitlines():
-            what, task, attempt, pid, stamp = line.split()
+        for line in text.splitlines():
+            if not line.endswith(" ."):
+                continue  # half a line of one that was killed, or is being written
+            what, task, attempt, pid, stamp, _ = line.split()
             entries.append(self.Entry(what, int(task), int(attempt), int(pid), int(stamp) / 1e9))
         return entries
 

@@ -34,7 +34,7 @@ class Killer:
             return
         text = text[:text.rfind(b"\n") + 1]
         self.offset += len(text)
-        self.known |= {int(line.split()[3]) for line in text.splitlines()}
+        self.known |= {int(line.split()[3]) for line in text.splitlines() if line.endswith(b" .")}
 
     def kill_one(self):
         self.read_new_pids()
@@ -58,7 +58,7 @@ def kill_until_done(cluster, job, root):
         time.sleep(rng.uniform(0.005, 0.05))  # the pace of the killing, not a wait for anything
     report = cluster.all_right(job, 120)
     executions = cluster.ledger.executions()
-    assert len(executions) == TASKS
+    assert len(executions) == TASKS, f"{len(executions)} of {TASKS} tasks in the ledger"
     assert len(killer.killed) >= 50, f"only {len(killer.killed)} executors were killed"
     # What was running when its executor was killed ran again, and nothing else did.
     again = sum(executions.values()) - TASKS

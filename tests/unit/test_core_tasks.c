@@ -188,6 +188,28 @@ static void returned_tasks_are_assigned_again_with_the_same_attempt(void **state
     rig_free(rig);
 }
 
+static void a_retry_that_comes_back_unstarted_is_counted_once(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t lost = rig_worker(rig, 2, 1, "f");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 1});
+    rig_flush(rig);
+    rig_disconnect(rig, lost, false);
+    uint64_t drained = rig_worker(rig, 3, 1, "f");
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, drained), 1);
+    rig_say(rig, drained, NP__ENVELOPE__KIND_DRAIN);
+    rig_returned(rig, drained, CLIENT, 1, 2, false);
+    uint64_t other = rig_worker(rig, 4, 1, "f");
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, other), 1);
+    assert_int_equal(rig_task_of(rig, CLIENT, 1)->attempt, 2);
+    assert_int_equal(rig_stats(rig).retried, 1);
+    rig_free(rig);
+}
+
 static void b10_a_late_result_is_dropped_and_counted(void **state)
 {
     (void)state;
@@ -397,6 +419,7 @@ int main(void)
         cmocka_unit_test(losses_up_to_the_limit_end_as_lost_with_records),
         cmocka_unit_test(b30_an_orderly_goodbye_does_not_count_the_attempt_of_what_was_not_started),
         cmocka_unit_test(returned_tasks_are_assigned_again_with_the_same_attempt),
+        cmocka_unit_test(a_retry_that_comes_back_unstarted_is_counted_once),
         cmocka_unit_test(b10_a_late_result_is_dropped_and_counted),
         cmocka_unit_test(b11_a_result_from_a_worker_without_the_lease_is_refused),
         cmocka_unit_test(b23_results_without_a_session_close_the_worker),
