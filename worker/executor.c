@@ -168,22 +168,28 @@ static const uint8_t *take_payload(struct executor *executor, size_t size, bool 
     return copy;
 }
 
-/* Takes a granted block of at least `size` bytes, unless there is none. */
+/* The supervisor may have it again. */
+static void put_grant_back(struct executor *executor)
+{
+    if (executor->room != 0) {
+        atomic_store_explicit(&executor->share->grants[executor->room_index], executor->room, memory_order_release);
+        executor->room = 0;
+    }
+}
+
+/* Takes a granted block of at least `size` bytes, unless there is none. The supervisor may take it away meanwhile. */
 static bool take_grant(struct executor *executor, size_t size)
 {
-    _Atomic uint64_t *grants = executor->share->grants;
+    put_grant_back(executor);
     for (int i = 0; i < SHARE_GRANTS; i++) {
-        uint64_t grant = atomic_load_explicit(&grants[i], memory_order_acquire);
-        if (share_grant_size(grant) < size) {
-            continue;
+        uint64_t grant = atomic_load_explicit(&executor->share->grants[i], memory_order_acquire);
+        if (share_grant_size(grant) >= size &&
+            atomic_compare_exchange_strong_explicit(&executor->share->grants[i], &grant, 0, memory_order_acquire,
+                                                    memory_order_relaxed)) {
+            executor->room = grant;
+            executor->room_index = i;
+            return true;
         }
-        if (executor->room != 0) { /* it is for a smaller result, later */
-            atomic_store_explicit(&grants[executor->room_index], executor->room, memory_order_relaxed);
-        }
-        atomic_store_explicit(&grants[i], 0, memory_order_relaxed);
-        executor->room = grant;
-        executor->room_index = i;
-        return true;
     }
     return false;
 }
@@ -266,6 +272,7 @@ static inline void forget_result(struct executor *executor)
         executor->result = (struct np_buffer){0};
         executor->room_bytes = NULL;
     }
+    put_grant_back(executor);
     forget(&executor->result, executor->heap.fd >= 0 ? CALL_LARGE : SHARE_RING_SIZE); /* large ones look for room */
 }
 

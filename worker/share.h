@@ -20,7 +20,7 @@
 #define SHARE_WHOLE_MAX ((size_t)64 * 1024) /* padded bytes; payloads and results up to it are put in whole */
 #define SHARE_ALIGNMENT 16                  /* of each record's payload in the task ring */
 
-#define SHARE_GRANTS 2 /* blocks for large results that an executor has at a time */
+#define SHARE_GRANTS 4 /* blocks for large results that an executor has at a time */
 
 /* Values of share.asleep: what the executor waits for. */
 enum { SHARE_AWAKE, SHARE_WAITS_FOR_TASKS, SHARE_WAITS_FOR_ROOM };

@@ -35,7 +35,7 @@ enum slot_state {
 /* A block for a large result that the executor has, or may take. */
 struct slot_grant {
     uint8_t *block; /* NULL: none */
-    size_t size;    /* bytes */
+    uint64_t word;  /* as the executor is told */
 };
 
 struct slot {

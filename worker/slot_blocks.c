@@ -1,7 +1,11 @@
 #include "worker/slot_blocks.h"
 
+#include "common/block.h"
 #include "common/heap.h"
 #include "worker/executors.h"
+
+/* Of one executor, but for one block that may be larger. */
+#define GRANTED_MAX ((size_t)32 * 1024 * 1024)
 
 uint32_t slot_blocks_unit(const struct slot *slot, const struct task *task)
 {
@@ -9,23 +13,33 @@ uint32_t slot_blocks_unit(const struct slot *slot, const struct task *task)
     return heap != NULL && task->size > SHARE_WHOLE_MAX ? np_heap_unit(heap, task->payload) : 0;
 }
 
+/* Takes a block that is too small away, unless the executor has taken it already. */
+static void withdraw(struct slot *slot, int i)
+{
+    struct slot_grant *grant = &slot->grants[i];
+    uint64_t word = grant->word;
+    if (atomic_compare_exchange_strong(&slot->share->grants[i], &word, 0)) {
+        np_block_free(grant->block);
+        grant->block = NULL;
+    }
+}
+
 /* Some more than last time, as chunks of a map vary; untouched, it costs no memory. */
 void slot_blocks_grant(struct slot *slot, size_t size)
 {
     struct np_heap *heap = slot->executors->heap;
-    if (heap == NULL) {
-        return;
-    }
-    for (int i = 0; i < SHARE_GRANTS; i++) {
+    const size_t units = (size + size / 4) / NP_HEAP_UNIT + 1;
+    for (int i = 0; i < SHARE_GRANTS && heap != NULL; i++) {
         struct slot_grant *grant = &slot->grants[i];
-        if (grant->block == NULL) {
-            size_t units = (size + size / 4) / NP_HEAP_UNIT + 1;
-            grant->block = np_heap_take(heap, units * NP_HEAP_UNIT);
-            grant->size = units * NP_HEAP_UNIT;
-            if (grant->block != NULL) {
-                atomic_store_explicit(&slot->share->grants[i], share_grant(np_heap_unit(heap, grant->block), units),
-                                      memory_order_release);
-            }
+        if (i > 0 && (size_t)(i + 1) * size > GRANTED_MAX) {
+            break;
+        }
+        if (grant->block != NULL && share_grant_size(grant->word) < size) {
+            withdraw(slot, i);
+        }
+        if (grant->block == NULL && (grant->block = np_heap_take(heap, units * NP_HEAP_UNIT)) != NULL) {
+            grant->word = share_grant(np_heap_unit(heap, grant->block), units);
+            atomic_store_explicit(&slot->share->grants[i], grant->word, memory_order_release);
         }
     }
 }
@@ -34,8 +48,7 @@ uint8_t *slot_blocks_take(struct slot *slot, uint32_t unit, uint64_t size)
 {
     for (int i = 0; i < SHARE_GRANTS; i++) {
         struct slot_grant *grant = &slot->grants[i];
-        if (grant->block != NULL && np_heap_unit(slot->executors->heap, grant->block) == unit &&
-            size <= grant->size) {
+        if (grant->block != NULL && share_grant_unit(grant->word) == unit && size <= share_grant_size(grant->word)) {
             uint8_t *block = grant->block;
             grant->block = NULL;
             return block;
@@ -47,9 +60,7 @@ uint8_t *slot_blocks_take(struct slot *slot, uint32_t unit, uint64_t size)
 void slot_blocks_drop(struct slot *slot)
 {
     for (int i = 0; i < SHARE_GRANTS; i++) {
-        if (slot->grants[i].block != NULL) {
-            (void)np_heap_free_block(slot->grants[i].block);
-            slot->grants[i].block = NULL;
-        }
+        np_block_free(slot->grants[i].block);
+        slot->grants[i].block = NULL;
     }
 }

@@ -162,6 +162,44 @@ static void payloads_of_many_sizes_are_whole_while_others_are_held(void **state)
     netpool_close(&pool);
 }
 
+static bool is_in_heap(const void *address)
+{
+    char line[512];
+    bool is_there = false;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        unsigned long begin;
+        unsigned long end;
+        is_there |= strstr(line, "netpool-payloads") != NULL && sscanf(line, "%lx-%lx", &begin, &end) == 2 &&
+                    (uintptr_t)address >= begin && (uintptr_t)address < end;
+    }
+    (void)fclose(maps);
+    return is_there;
+}
+
+/* The first of a size goes through the socket, and tells how much room the next ones need. */
+static void growing_and_shrinking_results_come_in_place(void **state)
+{
+    (void)state;
+    netpool *pool = open_pool("local:1", NETPOOL_START_FORK);
+    static const size_t sizes[] = {70 * KIB, 300 * KIB, MIB, 20 * MIB, 40 * MIB, 2 * MIB, 100 * KIB};
+    uint8_t *bytes = malloc(40 * MIB);
+    fill(bytes, (size_t)40 * MIB, 4);
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        for (int i = 0; i < 3; i++) {
+            netpool_result result;
+            netpool_future *future = submit(pool, "echo", bytes, sizes[s]);
+            assert_result(future, bytes, sizes[s]);
+            assert_int_equal(netpool_wait(future, 0, &result), NETPOOL_OK);
+            assert_true(i == 0 || is_in_heap(result.data));
+            netpool_future_free(&future);
+        }
+    }
+    free(bytes);
+    netpool_close(&pool);
+}
+
 static void results_made_in_place_and_changed_minds_arrive(void **state)
 {
     (void)state;
@@ -336,6 +374,7 @@ int main(int argc, char **argv)
     netpool_init(&argc, &argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(payloads_of_many_sizes_are_whole_while_others_are_held),
+        cmocka_unit_test(growing_and_shrinking_results_come_in_place),
         cmocka_unit_test(results_made_in_place_and_changed_minds_arrive),
         cmocka_unit_test(a_result_outlives_its_pool),
         cmocka_unit_test(memory_is_used_again_and_none_is_lost_to_crashes),
