@@ -35,7 +35,7 @@ netpool_status pool_check_submit(const struct netpool *pool, netpool_error *erro
 netpool_status pool_describe(struct netpool *pool, const char *function, const netpool_task_options *options,
                              struct np_task_kind *kind, uint64_t *lane, netpool_error *error)
 {
-    struct np_task_kind described;
+    struct np_task_kind described = {0};
     uint64_t number = 0;
     netpool_status status = task_check_function(function, error);
     if (status == NETPOOL_OK) {
