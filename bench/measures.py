@@ -156,7 +156,7 @@ MEASURES = (
                   rounds=3, in_quick=False),
     )),
     Measure("peer_memory", "broker memory per idle TLS client", "bytes", False, (
-        Contender("tls", NETPOOL, ("bench_memory", "{url}", "{broker_pid}", "peers", "200"), pool="bare",
+        Contender("tls", NETPOOL, ("bench_memory", "{url}", "{broker_pid}", "peers", "800"), pool="bare",
                   rounds=3, in_quick=False),
     )),
 )

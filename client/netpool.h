@@ -5,7 +5,8 @@
  * of this host), `tls://HOST:PORT` (a broker anywhere). Everything else in this header means the same on all four.
  *
  * All calls are thread-safe. No call raises a signal, prints, installs a handler or ends the process. A pool belongs
- * to the process that opened it: in a forked child every call returns NETPOOL_FORKED. Times are on the monotonic
+ * to the process that opened it: in a forked child every call returns NETPOOL_FORKED, and large results of a local
+ * pool are not to be read any more, as the parent's pool goes on using their memory. Times are on the monotonic
  * clock. A timeout in milliseconds is < 0: for ever, 0: only look, > 0: at most so long.
  */
 #ifndef NETPOOL_H

@@ -9,9 +9,10 @@
 #include "common/heap.h"
 
 enum {
-    KEPT_MAX = 8,                   /* blocks */
-    SMALLEST_KEPT = 32 * 1024,      /* malloc is good at what is smaller */
-    LARGEST_KEPT = 2 * 1024 * 1024, /* so at most 16 MiB are kept */
+    KEPT_MAX = 8,              /* blocks */
+    SMALLEST_KEPT = 32 * 1024, /* malloc is good at what is smaller */
+    LARGEST_KEPT = 8 * 1024 * 1024,
+    KEPT_BYTES_MAX = 32 * 1024 * 1024,
     PAGE = 4096,
     LARGE_ALIGNMENT = 64, /* bytes, from SMALLEST_KEPT on */
     SLACK = 256,          /* so that one block fits all who have a little in front of a payload, or behind it */
@@ -83,26 +84,36 @@ static void release(void *block)
  * place by an exchange has it alone. No lock: a fork may come at any time. */
 static uint8_t *_Atomic kept[KEPT_MAX];
 static atomic_uint next_victim;
+static atomic_size_t kept_bytes; /* nearly: what is just being kept or taken may be counted late */
 
 static bool keep_in_free_place(uint8_t *block)
 {
+    const size_t capacity = header_of(block)->capacity;
+    if (atomic_load_explicit(&kept_bytes, memory_order_relaxed) + capacity > KEPT_BYTES_MAX) {
+        return false;
+    }
     for (int i = 0; i < KEPT_MAX; i++) {
         uint8_t *nothing = NULL;
         if (atomic_load_explicit(&kept[i], memory_order_relaxed) == NULL &&
             atomic_compare_exchange_strong_explicit(&kept[i], &nothing, block - LARGE_ALIGNMENT, memory_order_release,
                                                     memory_order_relaxed)) {
+            atomic_fetch_add_explicit(&kept_bytes, capacity, memory_order_relaxed);
             return true;
         }
     }
     return false;
 }
 
-/* The block that was kept there, or NULL; `instead` is kept in its place. */
-static uint8_t *exchange_kept(unsigned place, uint8_t *instead)
+/* The block that was kept there, or NULL. */
+static uint8_t *take_from(unsigned place)
 {
-    uint8_t *memory = atomic_exchange_explicit(&kept[place], instead != NULL ? instead - LARGE_ALIGNMENT : NULL,
-                                               memory_order_acq_rel);
-    return memory != NULL ? memory + LARGE_ALIGNMENT : NULL;
+    uint8_t *memory = atomic_exchange_explicit(&kept[place], NULL, memory_order_acquire);
+    if (memory == NULL) {
+        return NULL;
+    }
+    uint8_t *block = memory + LARGE_ALIGNMENT;
+    atomic_fetch_sub_explicit(&kept_bytes, header_of(block)->capacity, memory_order_relaxed);
+    return block;
 }
 
 /* One that is large enough and not much too large, or NULL. */
@@ -112,7 +123,7 @@ static void *take_kept(size_t size)
         if (atomic_load_explicit(&kept[i], memory_order_relaxed) == NULL) {
             continue;
         }
-        uint8_t *block = exchange_kept(i, NULL);
+        uint8_t *block = take_from(i);
         if (block == NULL) {
             continue;
         }
@@ -168,9 +179,12 @@ void np_block_free(const void *shared)
         release(block);
     } else if (!keep_in_free_place(block)) {
         unsigned place = atomic_fetch_add_explicit(&next_victim, 1, memory_order_relaxed) % KEPT_MAX;
-        uint8_t *victim = exchange_kept(place, block);
+        uint8_t *victim = take_from(place);
         if (victim != NULL) {
             release(victim);
+        }
+        if (!keep_in_free_place(block)) {
+            release(block);
         }
     }
 }

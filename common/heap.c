@@ -12,7 +12,7 @@
 
 enum {
     HALF_UNITS = 8192, /* 512 MiB; only what was touched takes memory */
-    KEPT_UNITS = 512,  /* at the start of each half: free blocks there keep their memory, which is 32 MiB */
+    KEPT_UNITS = 2048, /* at the start of each half: free blocks there keep their memory, which is 128 MiB */
     TABLE_UNITS = 3,   /* at the start of it all */
     HEAPS_MAX = 16,    /* of a process */
 };
@@ -38,7 +38,7 @@ struct np_heap {
 /* The heaps of this process, for those who have nothing but a block's address. */
 static struct {
     _Atomic uintptr_t base; /* 0: free */
-    struct np_heap *heap;
+    _Atomic(struct np_heap *) heap;
 } entries[HEAPS_MAX];
 static atomic_uint entry_count;
 
@@ -52,7 +52,8 @@ static bool enter(struct np_heap *heap)
     for (int i = 0; i < HEAPS_MAX; i++) {
         uintptr_t nothing = 0;
         if (atomic_compare_exchange_strong(&entries[i].base, &nothing, (uintptr_t)heap->table)) {
-            entries[i].heap = heap; /* looked at by those who have a block of it, and there is none yet */
+            atomic_store(&entries[i].heap,
+                         heap); /* looked at by those who have a block of it, and there is none yet */
             atomic_fetch_add(&entry_count, 1);
             return true;
         }
@@ -86,11 +87,20 @@ static struct np_heap *map(int fd, enum np_heap_side side)
     return NULL;
 }
 
-/* A file that grows past its limit is a signal that ends the program. */
+/* A file that grows past its limit is a signal that ends the program; addresses may be scarce; and where memory is
+ * only given that is there, a memfd does without, and ends in a signal where malloc would have failed. */
 static bool may_be_so_large(void)
 {
-    struct rlimit limit;
-    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur >= HEAP_SIZE;
+    struct rlimit file;
+    struct rlimit addresses;
+    char overcommit = '0';
+    int fd = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)!read(fd, &overcommit, 1);
+        close(fd);
+    }
+    return getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur >= HEAP_SIZE &&
+           getrlimit(RLIMIT_AS, &addresses) == 0 && addresses.rlim_cur >= 8 * HEAP_SIZE && overcommit != '2';
 }
 
 struct np_heap *np_heap_new(void)
@@ -119,6 +129,8 @@ static void destroy(struct np_heap *heap)
 {
     for (int i = 0; i < HEAPS_MAX; i++) {
         uintptr_t base = (uintptr_t)heap->table;
+        struct np_heap *self = heap;
+        (void)atomic_compare_exchange_strong(&entries[i].heap, &self, NULL);
         if (atomic_compare_exchange_strong(&entries[i].base, &base, 0)) {
             atomic_fetch_sub(&entry_count, 1);
         }
@@ -146,8 +158,9 @@ void np_heap_leave(struct np_heap *heap)
 void np_heap_leave_inherited(void)
 {
     for (int i = 0; i < HEAPS_MAX; i++) {
-        if (atomic_load(&entries[i].base) != 0 && entries[i].heap->pid != getpid()) {
-            destroy(entries[i].heap);
+        struct np_heap *heap = atomic_load(&entries[i].heap);
+        if (heap != NULL && heap->pid != getpid()) {
+            destroy(heap);
         }
     }
 }
@@ -251,7 +264,7 @@ static struct np_heap *heap_of(const void *block)
     for (int i = 0; i < HEAPS_MAX && atomic_load_explicit(&entry_count, memory_order_acquire) > 0; i++) {
         uintptr_t base = atomic_load(&entries[i].base);
         if (base != 0 && unit_at(base, block) != 0) {
-            return entries[i].heap;
+            return atomic_load(&entries[i].heap);
         }
     }
     return NULL;

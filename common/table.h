@@ -41,12 +41,16 @@ NETPOOL_MUST_CHECK netpool_status np_table_put(struct np_table *table, uint64_t 
 
 void *np_table_search(const struct np_table *table, uint64_t key);
 
-/* Where the run used last has the key, or NULL when it is of another one. */
+/* Where the run used last has the key, or NULL when it is of another one. The run of the two largest keys ends beyond
+ * them all, at 5, which is no other run's end: the smallest keys are not of it. */
 static inline void **np_table_near(const struct np_table *table, uint64_t key)
 {
     struct np_table_run *run = table->head != NULL ? table->head->last : NULL;
-    return run != NULL && key + NP_TABLE_RUN - run->end < NP_TABLE_RUN ? &run->values[key + NP_TABLE_RUN - run->end]
-                                                                       : NULL;
+    if (run == NULL || key + NP_TABLE_RUN - run->end >= NP_TABLE_RUN ||
+        (key < run->end) != (run->end >= NP_TABLE_RUN)) {
+        return NULL;
+    }
+    return &run->values[key + NP_TABLE_RUN - run->end];
 }
 
 /* NULL when absent. */

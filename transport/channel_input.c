@@ -13,6 +13,8 @@ enum {
     CHUNK_HEAD_SIZE = NP_FRAME_PREFIX_SIZE + 2, /* bytes in front of a chunk's body, as we send it */
 };
 
+enum { CHUNK_HEADER_MAX = 16 }; /* bytes */
+
 static void drop_large(struct large_input *large)
 {
     free(large->header);
@@ -213,8 +215,9 @@ netpool_status channel_input_next(struct channel_input *input, struct np_arena *
         struct np_frame frame;
         netpool_status status = np_frame_parse(np_buffer_data(&input->bytes), np_buffer_size(&input->bytes), &frame,
                                                &input->handled, error);
-        /* Of a large body that is on its way a chunk is taken in pieces. */
-        if (status == NETPOOL_OK && (input->handled > 0 || (large->header != NULL && frame.header != NULL))) {
+        /* Of a large body that is on its way a chunk is taken in pieces; what has more of a header is none. */
+        bool may_be_chunk = large->header != NULL && frame.header != NULL && frame.header_size <= CHUNK_HEADER_MAX;
+        if (status == NETPOOL_OK && (input->handled > 0 || may_be_chunk)) {
             status = handle_frame(input, &frame, arena, message, is_whole, error);
         }
         if (status != NETPOOL_OK || *is_whole || input->handled == 0) {

@@ -23,8 +23,8 @@ struct channel_output {
 void channel_output_init(struct channel_output *output, struct np_heap *heap);
 void channel_output_fini(struct channel_output *output);
 
-/* Encodes one message; a large body, which is a block, is shared, with the other end if it lies in the heap. in_order: it may not overtake a large body.
- * NETPOOL_NO_MEMORY: nothing was added. */
+/* Encodes one message; a large body, which is a block, is shared, with the other end if it lies in the heap.
+ * in_order: it may not overtake a large body. NETPOOL_NO_MEMORY: nothing was added. */
 NETPOOL_MUST_CHECK netpool_status channel_output_add(struct channel_output *output, Np__Envelope *envelope,
                                                      const void *body, size_t body_size, bool in_order);
 

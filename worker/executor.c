@@ -1,5 +1,6 @@
 #include "worker/executor.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -183,7 +184,7 @@ static bool take_grant(struct executor *executor, size_t size)
     put_grant_back(executor);
     for (int i = 0; i < SHARE_GRANTS; i++) {
         uint64_t grant = atomic_load_explicit(&executor->share->grants[i], memory_order_acquire);
-        if (share_grant_size(grant) >= size &&
+        if (share_grant_fits(grant, size) &&
             atomic_compare_exchange_strong_explicit(&executor->share->grants[i], &grant, 0, memory_order_acquire,
                                                     memory_order_relaxed)) {
             executor->room = grant;
@@ -202,8 +203,9 @@ static void make_room(void *context, struct np_buffer *result, size_t size)
         return;
     }
     uint8_t *bytes = NULL;
-    if (share_grant_size(executor->room) >= size || take_grant(executor, size)) {
-        bytes = mappings_write(&executor->heap, share_grant_unit(executor->room), share_grant_size(executor->room));
+    if (share_grant_fits(executor->room, size) || take_grant(executor, size)) {
+        bytes =
+            mappings_write(&executor->heap, share_grant_unit(executor->room), share_grant_size(executor->room), size);
     }
     if (executor->room_bytes != NULL) {
         *result = (struct np_buffer){0};
@@ -298,6 +300,7 @@ static void answer(struct executor *executor, const struct task_record *record, 
     if (executor->room_bytes != NULL && result.size > SHARE_WHOLE_MAX) {
         result.unit = share_grant_unit(executor->room);
         executor->room = 0;
+        mappings_protect(&executor->heap, executor->room_bytes);
         size = 0;
     }
     if (size > SHARE_WHOLE_MAX) {
@@ -347,6 +350,9 @@ static void serve_one(struct executor *executor)
     }
     const uint8_t *payload = record.unit == 0 ? take_payload(executor, record.size, &in_place)
                                               : mappings_read(&executor->heap, record.unit, record.size);
+    if (record.unit != 0 && payload == NULL && errno == EBADF) {
+        _exit(EXECUTOR_UNUSABLE); /* a function closed the descriptor */
+    }
     if (claim(executor, record.number)) {
         call(executor, &record, payload);
     }
@@ -394,6 +400,12 @@ static void volunteer_for_memory_killer(void)
     }
 }
 
+static int keep_descriptor(int given)
+{
+    int fd = fcntl(given, F_DUPFD_CLOEXEC, BELL_FD_MIN);
+    return fd >= 0 ? fd : fcntl(given, F_DUPFD_CLOEXEC, STDERR_FILENO + 1); /* few descriptors are allowed here */
+}
+
 static int isolate(struct executor *executor, const struct executor_fds *fds)
 {
     const struct rlimit no_core = {0, 0};
@@ -401,16 +413,16 @@ static int isolate(struct executor *executor, const struct executor_fds *fds)
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || setrlimit(RLIMIT_CORE, &no_core) != 0) {
         return -1;
     }
-    executor->bell = fcntl(fds->bell, F_DUPFD_CLOEXEC, BELL_FD_MIN);
-    if (executor->bell < 0) {
-        executor->bell = fcntl(fds->bell, F_DUPFD_CLOEXEC, STDERR_FILENO + 1); /* few descriptors are allowed here */
-    }
+    executor->bell = keep_descriptor(fds->bell);
     executor->share = share_map(fds->share);
     if (executor->bell < 0 || executor->share == NULL || open_output(fds) != 0) {
         return -1;
     }
     volunteer_for_memory_killer();
-    executor->heap.fd = fds->heap >= 0 ? fcntl(fds->heap, F_DUPFD_CLOEXEC, BELL_FD_MIN) : -1; /* or without */
+    executor->heap.fd = fds->heap >= 0 ? keep_descriptor(fds->heap) : -1;
+    if (executor->heap.fd < 0 && fds->heap >= 0) {
+        return -1;
+    }
     const int kept[] = {executor->bell, executor->heap.fd};
     detach_close_descriptors(kept, sizeof kept / sizeof kept[0]);
     struct sigaction handlers[CRASH_SIGNALS]; /* of modules */

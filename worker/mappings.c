@@ -4,9 +4,10 @@
 
 #include "common/heap.h"
 
-#define GUARD ((size_t)4096)
-/* More than that is mapped only while it is used. */
-#define BYTES_MAX ((size_t)64 * 1024 * 1024)
+#define PAGE ((size_t)4096)
+#define GUARD PAGE
+/* What was not used lately goes when there is more. */
+#define BYTES_MAX ((size_t)256 * 1024 * 1024)
 
 /* One page more: what is written beyond the end must not find another's memory. */
 static size_t mapped_size(const struct mapping *mapping)
@@ -65,9 +66,7 @@ static bool map(int fd, struct mapping *mapping)
     if (mapping->memory == MAP_FAILED) {
         return false;
     }
-    /* A result will fill its block: all pages at once are cheaper than one after the other. */
-    if (mmap(mapping->memory, mapping->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, at) ==
-        MAP_FAILED) {
+    if (mmap(mapping->memory, mapping->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, at) == MAP_FAILED) {
         (void)munmap(mapping->memory, mapped_size(mapping));
         return false;
     }
@@ -107,9 +106,35 @@ const uint8_t *mappings_read(struct mappings *mappings, uint32_t unit, size_t si
     return get(mappings, unit, size, false);
 }
 
-uint8_t *mappings_write(struct mappings *mappings, uint32_t unit, size_t size)
+static struct mapping *find(struct mappings *mappings, const uint8_t *memory)
 {
-    return get(mappings, unit, size, true);
+    struct mapping *mapping = mappings->list;
+    while (mapping->memory != memory) {
+        mapping++;
+    }
+    return mapping;
+}
+
+uint8_t *mappings_write(struct mappings *mappings, uint32_t unit, size_t size, size_t wanted)
+{
+    uint8_t *memory = get(mappings, unit, size, true);
+    if (memory == NULL) {
+        return NULL;
+    }
+    struct mapping *mapping = find(mappings, memory);
+    if (mapping->is_protected && mprotect(memory, size, PROT_READ | PROT_WRITE) != 0) {
+        return NULL;
+    }
+    mapping->is_protected = false;
+    /* All pages at once are cheaper than one after the other. Kernels before 5.14 do not know it. */
+    (void)madvise(memory, (wanted + PAGE - 1) / PAGE * PAGE, MADV_POPULATE_WRITE);
+    return memory;
+}
+
+void mappings_protect(struct mappings *mappings, const uint8_t *memory)
+{
+    struct mapping *mapping = find(mappings, memory);
+    mapping->is_protected = mprotect(mapping->memory, mapping->size, PROT_READ) == 0;
 }
 
 void mappings_release_all(struct mappings *mappings)

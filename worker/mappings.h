@@ -17,6 +17,7 @@ struct mapping {
     uint32_t unit;
     size_t size;
     bool is_writable;
+    bool is_protected; /* but not now */
     bool is_in_use;
     uint64_t used_at;
 };
@@ -32,7 +33,12 @@ struct mappings {
 /* `size` bytes of the block that begins with this unit, valid until mappings_release; NULL when they cannot be
  * mapped. */
 const uint8_t *mappings_read(struct mappings *mappings, uint32_t unit, size_t size);
-uint8_t *mappings_write(struct mappings *mappings, uint32_t unit, size_t size);
+
+/* All of a block, of which `wanted` bytes are about to be written. */
+uint8_t *mappings_write(struct mappings *mappings, uint32_t unit, size_t size, size_t wanted);
+
+/* What was got for writing is another's now: whoever still writes to it crashes. */
+void mappings_protect(struct mappings *mappings, const uint8_t *memory);
 
 void mappings_release_all(struct mappings *mappings);
 

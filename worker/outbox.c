@@ -7,6 +7,9 @@
 #include "common/buffer.h"
 #include "common/text.h"
 #include "worker/fatal.h"
+#include "worker/share.h"
+
+_Static_assert(SHARE_WHOLE_MAX <= NP_FRAME_BODY_MAX, "what is more is a block");
 
 enum {
     BODY_MAX = 64 * 1024,           /* bytes of a batch of more than one result */

@@ -104,6 +104,12 @@ static inline size_t share_grant_size(uint64_t grant)
     return (size_t)(grant >> 32) * NP_HEAP_UNIT;
 }
 
+/* Large enough for a result of so many bytes, and not so large that it would be a waste. */
+static inline bool share_grant_fits(uint64_t grant, size_t size)
+{
+    return share_grant_size(grant) >= size && share_grant_size(grant) / 4 <= size + NP_HEAP_UNIT;
+}
+
 static inline size_t share_padded(size_t size)
 {
     return (size + SHARE_ALIGNMENT - 1) / SHARE_ALIGNMENT * SHARE_ALIGNMENT;

@@ -5,7 +5,7 @@
 #include "worker/executors.h"
 
 /* Of one executor, but for one block that may be larger. */
-#define GRANTED_MAX ((size_t)32 * 1024 * 1024)
+#define GRANTED_MAX ((size_t)64 * 1024 * 1024)
 
 uint32_t slot_blocks_unit(const struct slot *slot, const struct task *task)
 {
@@ -13,7 +13,7 @@ uint32_t slot_blocks_unit(const struct slot *slot, const struct task *task)
     return heap != NULL && task->size > SHARE_WHOLE_MAX ? np_heap_unit(heap, task->payload) : 0;
 }
 
-/* Takes a block that is too small away, unless the executor has taken it already. */
+/* Takes a block away that the next result would not fit, unless the executor has taken it already. */
 static void withdraw(struct slot *slot, int i)
 {
     struct slot_grant *grant = &slot->grants[i];
@@ -34,7 +34,7 @@ void slot_blocks_grant(struct slot *slot, size_t size)
         if (i > 0 && (size_t)(i + 1) * size > GRANTED_MAX) {
             break;
         }
-        if (grant->block != NULL && share_grant_size(grant->word) < size) {
+        if (grant->block != NULL && !share_grant_fits(grant->word, size)) {
             withdraw(slot, i);
         }
         if (grant->block == NULL && (grant->block = np_heap_take(heap, units * NP_HEAP_UNIT)) != NULL) {

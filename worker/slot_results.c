@@ -66,6 +66,16 @@ static uint64_t wait_of(const struct task *task, int64_t started_ns, int64_t now
     return started_ns <= arrived_at ? 0 : (uint64_t)(np_earlier(started_ns, now) - arrived_at);
 }
 
+/* The executor takes the end of one task for the start of the next, and may have been stopped between. */
+static uint64_t compute_of(const struct task *task, const struct result_record *record)
+{
+    if (record->started_ns >= task->batch->arrived_at) {
+        return record->compute_ns;
+    }
+    uint64_t early = (uint64_t)task->batch->arrived_at - (uint64_t)record->started_ns;
+    return record->compute_ns > early ? record->compute_ns - early : 0;
+}
+
 /* Completes the result of a task that failed, and its failure, by what the executor has printed. */
 static void complete_failure(struct slot *slot, struct outbox_result *result, struct outbox_failure *failure,
                              uint8_t output[NP_ERROR_OUTPUT_MAX])
@@ -249,7 +259,7 @@ static bool take_one(struct slot *slot, int64_t now)
     }
     struct outbox_result result = {.task = head,
                                    .status = (netpool_status)record->status,
-                                   .compute_ns = record->compute_ns,
+                                   .compute_ns = compute_of(head, record),
                                    .wait_ns = wait_of(head, record->started_ns, now)};
     if (head->is_cancelled) {
         take_cancelled(slot, &result);
@@ -261,7 +271,7 @@ static bool take_one(struct slot *slot, int64_t now)
         add_success(slot, &result);
     }
     executors_note_time(slot->executors, head,
-                        record->compute_ns > INT64_MAX ? INT64_MAX : (int64_t)record->compute_ns);
+                        result.compute_ns > INT64_MAX ? INT64_MAX : (int64_t)result.compute_ns);
     if (slot->incoming != NULL) {
         slot_results_drop(slot);
     }

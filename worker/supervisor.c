@@ -270,7 +270,9 @@ static netpool_status set_up(struct supervisor *supervisor, netpool_error *error
     if (status != NETPOOL_OK) {
         return status;
     }
-    supervisor->heap = options->heap_fd > 0 ? np_heap_attach(options->heap_fd) : NULL;
+    if (options->heap_fd > 0 && (supervisor->heap = np_heap_attach(options->heap_fd)) == NULL) {
+        return np_error_set(error, NETPOOL_SYSTEM, "cannot map the memory that is shared with the program");
+    }
     const struct executors_options executors = {
         .reactor = supervisor->reactor,
         .zygote = &supervisor->zygote,

@@ -60,14 +60,14 @@ netpool_status zygote_receive(struct zygote *zygote, struct zygote_event *event)
     return receive(zygote, event, MSG_DONTWAIT);
 }
 
-static netpool_status request(struct zygote *zygote, const struct zygote_request *what, const int *fds,
-                              size_t fd_count)
+static netpool_status request(struct zygote *zygote, struct zygote_request *what, const int *fds, size_t fd_count)
 {
+    what->fd_count = (uint32_t)fd_count;
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(4 * sizeof(int))];
     } control = {0};
-    struct iovec data = {.iov_base = (void *)(uintptr_t)what, .iov_len = sizeof *what};
+    struct iovec data = {.iov_base = what, .iov_len = sizeof *what};
     struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
     if (fd_count > 0) {
         message.msg_control = control.bytes;

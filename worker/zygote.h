@@ -23,6 +23,7 @@ enum zygote_request_kind { ZYGOTE_FORK = 1, ZYGOTE_KILL, ZYGOTE_SYMBOLIZE };
 struct zygote_request {
     uint32_t kind;
     uint32_t slot;
+    uint32_t fd_count; /* sent along: fewer may arrive */
 };
 
 enum zygote_event_kind {

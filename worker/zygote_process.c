@@ -128,7 +128,7 @@ static bool handle_request(struct zygote_process *zygote)
         if (fd_count == 2) {
             fork_symbolizer(fds[0], fds[1]);
         }
-    } else if (fd_count >= 3) {
+    } else if (fd_count == request.fd_count && fd_count >= 3) {
         struct executor_fds passed = {
             .share = fds[0], .bell = fds[1], .output = fds[2], .heap = fd_count == 4 ? fds[3] : -1};
         fork_executor(zygote, request.slot, &passed);

@@ -34,6 +34,7 @@ static bool adopt(struct core *core, struct worker *worker, struct task *task, u
     if (attempt == task->attempt) {
         record_forget_loss(core, task);
     }
+    core->stats.retried += attempt > task->attempt && attempt > 1;
     task->attempt = (uint8_t)attempt;
     task->is_adopted = true;
     task_move(core, task, TASK_HOLD, TASK_LEASED, worker);
@@ -59,6 +60,7 @@ static bool keep_unclaimed(struct core *core, struct worker *worker, struct sess
         return false;
     }
     extra->held_epoch = epoch;
+    core->stats.retried += attempt > 1;
     task->attempt = (uint8_t)attempt;
     task->is_adopted = true;
     session->held++;

@@ -242,6 +242,33 @@ static uint64_t key_of(size_t index, uint64_t distance)
     return distance == 0 ? UINT64_MAX - index : index * distance;
 }
 
+/* The run of the two largest keys would end beyond all numbers. Keys at both ends, put and taken in all kinds of
+ * orders. */
+static void keys_at_both_ends_are_kept_apart(void **state)
+{
+    (void)state;
+    static const uint64_t keys[] = {0,         1, 2, 3, 4, 5, 6, 7, UINT64_MAX - 9, UINT64_MAX - 2, UINT64_MAX - 1,
+                                    UINT64_MAX};
+    enum { KEYS = sizeof keys / sizeof keys[0] };
+    struct np_random random = {.state = 42};
+    struct np_table table = {0};
+    char marks[KEYS];
+    bool is_in[KEYS] = {false};
+    for (int step = 0; step < 100000; step++) {
+        size_t i = np_random_below(&random, KEYS);
+        size_t other = np_random_below(&random, KEYS);
+        if (is_in[i]) {
+            assert_ptr_equal(np_table_take(&table, keys[i]), &marks[i]);
+        } else {
+            assert_null(np_table_find(&table, keys[i]));
+            assert_int_equal(np_table_put(&table, keys[i], &marks[i]), NETPOOL_OK);
+        }
+        is_in[i] = !is_in[i];
+        assert_ptr_equal(np_table_find(&table, keys[other]), is_in[other] ? &marks[other] : NULL);
+    }
+    np_table_fini(&table);
+}
+
 static void check_table(uint64_t distance)
 {
     enum { KEYS = 5000 };
@@ -453,6 +480,7 @@ int main(void)
         cmocka_unit_test(arena_holds_to_its_budget_and_alignment),
         cmocka_unit_test(table_agrees_with_a_plain_array),
         cmocka_unit_test(records_of_a_slab_do_not_overlap_and_its_pages_are_given_back),
+        cmocka_unit_test(keys_at_both_ends_are_kept_apart),
         cmocka_unit_test(b15_keys_chosen_to_collide_spread_in_a_table_with_a_secret_seed),
         cmocka_unit_test(random_numbers_follow_the_published_sequence),
         cmocka_unit_test(well_formed_urls_are_taken_apart),

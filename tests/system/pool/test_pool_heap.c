@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -75,7 +76,22 @@ static netpool_status scribble(netpool_call *call, netpool_bytes input)
     return NETPOOL_OK;
 }
 
-NETPOOL_MODULE(heap_functions, NETPOOL_FUNCTION(echo, "the input"), NETPOOL_FUNCTION(plus_one, "one more each"),
+/* Keeps where its last result was, and writes there. */
+static netpool_status write_late(netpool_call *call, netpool_bytes input)
+{
+    static uint8_t *last;
+    if (last != NULL) {
+        memset(last, 0xee, 16);
+    }
+    last = netpool_return_buffer(call, input.size);
+    if (last != NULL) {
+        memcpy(last, input.data, input.size);
+    }
+    return NETPOOL_OK;
+}
+
+NETPOOL_MODULE(heap_functions, NETPOOL_FUNCTION(write_late, "the input; spoils its last result"),
+               NETPOOL_FUNCTION(echo, "the input"), NETPOOL_FUNCTION(plus_one, "one more each"),
                NETPOOL_FUNCTION(again_and_again, "the input, at last"),
                NETPOOL_FUNCTION(small_after_all, "five bytes"), NETPOOL_FUNCTION(fail_after_all, "fails"),
                NETPOOL_FUNCTION(crash_after_all, "crashes"), NETPOOL_FUNCTION(scribble, "writes where it must not"))
@@ -309,6 +325,79 @@ static void what_a_function_must_not_write_to_ends_it_and_nothing_else(void **st
     netpool_close(&pool);
 }
 
+static void a_result_that_was_given_out_cannot_be_written_to_any_more(void **state)
+{
+    (void)state;
+    netpool *pool = open_pool("local:1", NETPOOL_START_FORK);
+    enum { SIZE = 200 * KIB };
+    static uint8_t bytes[SIZE];
+    netpool_future *futures[6];
+    netpool_task_options once = {.max_attempts = 1};
+    fill(bytes, SIZE, 1);
+    for (int i = 0; i < 6; i++) { /* the first of each executor is right, and those in the heap stay so */
+        assert_int_equal(netpool_submit(pool, "echo", (netpool_bytes){bytes, SIZE}, &once, &futures[i]), NETPOOL_OK);
+        assert_result(futures[i], bytes, SIZE);
+        netpool_future_free(&futures[i]);
+        netpool_result result;
+        assert_int_equal(netpool_submit(pool, "write_late", (netpool_bytes){bytes, SIZE}, &once, &futures[i]),
+                         NETPOOL_OK);
+        if (netpool_wait(futures[i], -1, &result) == NETPOOL_OK) {
+            assert_memory_equal(result.data, bytes, SIZE);
+        }
+    }
+    for (int i = 0; i < 6; i++) {
+        netpool_result result;
+        if (netpool_wait(futures[i], -1, &result) == NETPOOL_OK) {
+            assert_memory_equal(result.data, bytes, SIZE);
+        }
+        netpool_future_free(&futures[i]);
+    }
+    netpool_close(&pool);
+}
+
+static void small_and_large_results_in_turn_take_no_more_than_they_need(void **state)
+{
+    (void)state;
+    netpool *pool = open_pool("local:1", NETPOOL_START_FORK);
+    uint8_t *bytes = malloc((size_t)40 * MIB);
+    netpool_future *small[20];
+    fill(bytes, (size_t)40 * MIB, 1);
+    for (int i = 0; i < 20; i++) {
+        netpool_future *large = submit(pool, "echo", bytes, (size_t)40 * MIB);
+        assert_result(large, bytes, (size_t)40 * MIB);
+        netpool_future_free(&large);
+        small[i] = submit(pool, "echo", bytes, 70 * KIB);
+        assert_result(small[i], bytes, 70 * KIB);
+    }
+    assert_in_range(heap_bytes(), 0, 300 * MIB);
+    for (int i = 0; i < 20; i++) {
+        assert_result(small[i], bytes, 70 * KIB);
+        netpool_future_free(&small[i]);
+    }
+    free(bytes);
+    netpool_close(&pool);
+}
+
+/* Executors keep their descriptors out of the way of functions, where there is room for that. */
+static void large_payloads_arrive_with_few_descriptors(void **state)
+{
+    (void)state;
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit few = {.rlim_cur = 64, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    netpool *pool = open_pool("local:1", NETPOOL_START_FORK);
+    static uint8_t bytes[MIB];
+    fill(bytes, MIB, 3);
+    for (int i = 0; i < 4; i++) {
+        netpool_future *future = submit(pool, "echo", bytes, MIB);
+        assert_result(future, bytes, MIB);
+        netpool_future_free(&future);
+    }
+    netpool_close(&pool);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 static pid_t child_of(pid_t parent)
 {
     char path[64];
@@ -379,6 +468,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_result_outlives_its_pool),
         cmocka_unit_test(memory_is_used_again_and_none_is_lost_to_crashes),
         cmocka_unit_test(what_a_function_must_not_write_to_ends_it_and_nothing_else),
+        cmocka_unit_test(a_result_that_was_given_out_cannot_be_written_to_any_more),
+        cmocka_unit_test(small_and_large_results_in_turn_take_no_more_than_they_need),
+        cmocka_unit_test(large_payloads_arrive_with_few_descriptors),
         cmocka_unit_test(payloads_arrive_without_a_heap_after_the_worker_process_was_killed),
         cmocka_unit_test(maps_of_large_blocks_are_right),
     };
