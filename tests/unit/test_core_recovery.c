@@ -31,6 +31,36 @@ static void b4_a_held_task_is_adopted_when_the_client_was_first(void **state)
     rig_free(rig);
 }
 
+static void an_adopted_retry_that_comes_back_unstarted_is_counted_once(void **state)
+{
+    (void)state;
+    for (int worker_first = 0; worker_first < 2; worker_first++) {
+        struct rig *rig = restarted();
+        uint64_t worker = 0;
+        for (int step = 0; step < 2; step++) {
+            if (step == worker_first) {
+                uint64_t client = rig_client(rig, CLIENT, true);
+                rig_submit(rig, client, (struct rig_task){.function = "f", .first = 4, .count = 1, .resumed = true});
+            } else {
+                worker = rig_joining_worker(rig, 2, 1, "f");
+                rig_held(rig, worker, CLIENT, OLD_EPOCH, 4, 2);
+                rig_say(rig, worker, NP__ENVELOPE__KIND_READY);
+            }
+        }
+        rig_flush(rig);
+        assert_int_equal(rig_stats(rig).retried, 1);
+        rig_say(rig, worker, NP__ENVELOPE__KIND_DRAIN);
+        rig_returned(rig, worker, CLIENT, 4, 2, false);
+        assert_int_equal(rig_stats(rig).retried, 0);
+        uint64_t other = rig_worker(rig, 3, 1, "f");
+        rig_flush(rig);
+        assert_int_equal(rig_take_assigned(rig, other), 1);
+        assert_int_equal(rig_task_of(rig, CLIENT, 4)->attempt, 2);
+        assert_int_equal(rig_stats(rig).retried, 1);
+        rig_free(rig);
+    }
+}
+
 static void b4_a_held_task_is_adopted_when_the_worker_was_first(void **state)
 {
     (void)state;
@@ -241,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(b4_a_held_task_is_adopted_when_the_client_was_first),
+        cmocka_unit_test(an_adopted_retry_that_comes_back_unstarted_is_counted_once),
         cmocka_unit_test(b4_a_held_task_is_adopted_when_the_worker_was_first),
         cmocka_unit_test(at_most_once_tasks_that_nobody_holds_are_lost_when_recovery_is_over),
         cmocka_unit_test(what_is_held_for_nobody_is_withdrawn_when_recovery_is_over),
