@@ -17,7 +17,8 @@ struct worker_process {
     int ready_fd;      /* where it reports; -1: closed */
 };
 
-/* Starts it with the settings' start method; heap_fd is what it shares with us, 0: nothing. NETPOOL_UNSUPPORTED: fork with other threads around. */
+/* Starts it with the settings' start method; heap_fd is what it shares with us, 0: nothing. NETPOOL_UNSUPPORTED: fork
+ * with other threads around. */
 NETPOOL_MUST_CHECK netpool_status worker_process_start(struct worker_process *out, const struct settings *settings,
                                                        int heap_fd, netpool_error *error);
 
