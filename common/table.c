@@ -17,7 +17,8 @@ static uint64_t mix(uint64_t seed, uint64_t number)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* The end of the run that the key is of. It is not 0: no key is so large that its run would end there. */
+/* The end of the run that the key is of. Of the two largest keys it would lie beyond all numbers, and is 5, which is
+ * no other run's. */
 static uint64_t end_of(uint64_t key)
 {
     return key - key % NP_TABLE_RUN + NP_TABLE_RUN;
@@ -39,6 +40,17 @@ static struct np_table_run *find_run(const struct np_table *table, uint64_t end)
         place = (place + 1) & (table->capacity - 1);
     }
     return &runs[place];
+}
+
+static void **place_in(struct np_table_run *run, uint64_t key)
+{
+    return &run->values[key + NP_TABLE_RUN - run->end];
+}
+
+/* By its end alone, np_table_near would take the smallest keys for those of the run of the largest. */
+static void remember(const struct np_table *table, struct np_table_run *run)
+{
+    table->head->last = run->end >= NP_TABLE_RUN ? run : NULL;
 }
 
 static netpool_status resize(struct np_table *table, size_t capacity)
@@ -74,8 +86,8 @@ netpool_status np_table_put(struct np_table *table, uint64_t key, void *value)
         struct np_table_run *run = find_run(table, end_of(key));
         table->run_count += run->end == 0;
         run->end = end_of(key);
-        table->head->last = run;
-        near = np_table_near(table, key);
+        remember(table, run);
+        near = place_in(run, key);
     }
     table->count += *near == NULL;
     *near = value;
@@ -91,8 +103,8 @@ void *np_table_search(const struct np_table *table, uint64_t key)
     if (run->end == 0) {
         return NULL;
     }
-    table->head->last = run;
-    return *np_table_near(table, key);
+    remember(table, run);
+    return *place_in(run, key);
 }
 
 void np_table_prefetch(const struct np_table *table, uint64_t key)
@@ -134,14 +146,19 @@ static bool is_empty(const struct np_table_run *run)
 
 void *np_table_take(struct np_table *table, uint64_t key)
 {
-    void *value = np_table_find(table, key);
+    if (table->count == 0) {
+        return NULL;
+    }
+    struct np_table_run *run = np_table_near(table, key) != NULL ? table->head->last : find_run(table, end_of(key));
+    void *value = run->end != 0 ? *place_in(run, key) : NULL;
     if (value == NULL) {
         return NULL;
     }
-    *np_table_near(table, key) = NULL;
+    *place_in(run, key) = NULL;
     table->count--;
-    if (is_empty(table->head->last)) {
-        remove_run(table, table->head->last);
+    remember(table, run);
+    if (is_empty(run)) {
+        remove_run(table, run);
     }
     return value;
 }

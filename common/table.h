@@ -23,7 +23,7 @@ struct np_table_run {
 
 /* In front of the lines, in the same block. */
 struct np_table_head {
-    struct np_table_run *last; /* used last, and not free; or NULL */
+    struct np_table_run *last; /* used last, not free, and not the one that has the largest keys; or NULL */
     struct np_table_run *runs;
 };
 
@@ -41,16 +41,12 @@ NETPOOL_MUST_CHECK netpool_status np_table_put(struct np_table *table, uint64_t 
 
 void *np_table_search(const struct np_table *table, uint64_t key);
 
-/* Where the run used last has the key, or NULL when it is of another one. The run of the two largest keys ends beyond
- * them all, at 5, which is no other run's end: the smallest keys are not of it. */
+/* Where the run used last has the key, or NULL when it is of another one. */
 static inline void **np_table_near(const struct np_table *table, uint64_t key)
 {
     struct np_table_run *run = table->head != NULL ? table->head->last : NULL;
-    if (run == NULL || key + NP_TABLE_RUN - run->end >= NP_TABLE_RUN ||
-        (key < run->end) != (run->end >= NP_TABLE_RUN)) {
-        return NULL;
-    }
-    return &run->values[key + NP_TABLE_RUN - run->end];
+    return run != NULL && key + NP_TABLE_RUN - run->end < NP_TABLE_RUN ? &run->values[key + NP_TABLE_RUN - run->end]
+                                                                       : NULL;
 }
 
 /* NULL when absent. */
