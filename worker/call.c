@@ -114,6 +114,9 @@ netpool_status netpool_return(netpool_call *call, const void *data, size_t size)
 
 void *netpool_return_buffer(netpool_call *call, size_t size)
 {
+    if (call->request->is_shown != NULL) {
+        *call->request->is_shown = true;
+    }
     if (is_block(call)) {
         if (size != call->request->item_out_size) {
             (void)refuse_size(call, size);

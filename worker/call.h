@@ -31,6 +31,7 @@ struct call_request {
      * buffer then does not own. */
     void (*make_room)(void *context, struct np_buffer *result, size_t size);
     void *context;
+    bool *is_shown; /* NULL, or: becomes true when the function is given an address in the result's memory */
 };
 
 #define CALL_LARGE ((size_t)64 * 1024)

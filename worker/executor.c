@@ -41,6 +41,7 @@ struct executor {
     struct mappings heap;
     uint64_t room;        /* the grant taken for a result and not used yet; 0: none */
     int room_index;       /* where it was taken from */
+    bool is_room_shown;   /* the function knows where its result is, and might write there later */
     uint8_t *room_bytes;  /* where `result` is in it; NULL: it is not */
     char directory[4096]; /* where every call starts */
     char message[NP_MESSAGE_MAX + 1];
@@ -254,7 +255,9 @@ static netpool_status run(struct executor *executor, const struct task_record *r
         .max_result = record->max_result,
         .make_room = executor->heap.fd >= 0 ? make_room : NULL,
         .context = executor,
+        .is_shown = &executor->is_room_shown,
     };
+    executor->is_room_shown = false;
     return call_run(&request, &executor->share->call, &executor->result, executor->message, failed_item);
 }
 
@@ -271,6 +274,9 @@ static inline void forget(struct np_buffer *buffer, size_t keep)
 static inline void forget_result(struct executor *executor)
 {
     if (executor->room_bytes != NULL) {
+        if (executor->is_room_shown) {
+            mappings_protect(&executor->heap, executor->room_bytes);
+        }
         executor->result = (struct np_buffer){0};
         executor->room_bytes = NULL;
     }
@@ -300,7 +306,6 @@ static void answer(struct executor *executor, const struct task_record *record, 
     if (executor->room_bytes != NULL && result.size > SHARE_WHOLE_MAX) {
         result.unit = share_grant_unit(executor->room);
         executor->room = 0;
-        mappings_protect(&executor->heap, executor->room_bytes);
         size = 0;
     }
     if (size > SHARE_WHOLE_MAX) {
