@@ -1,6 +1,5 @@
 #include "proto/message.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/block.h"

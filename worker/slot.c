@@ -54,7 +54,6 @@ static void clear(struct slot *slot)
     slot_blocks_drop(slot);
     slot->writing = NULL;
     slot->write_size = slot->written = 0;
-    slot->wants_room = false;
     slot->is_stalled = false;
     slot->pid = 0;
     slot->given = slot->answered = 0;
@@ -176,7 +175,6 @@ static void move(struct slot *slot, int64_t now)
         bool more_results = !slot->is_stalled && slot_results_can_move(slot);
         bool more_room = slot->write_size > 0 && ring_room(&slot->tasks, 1) > 0;
         if (!more_results && !more_room) {
-            slot->wants_room = false;
             return;
         }
     }

@@ -69,7 +69,6 @@ struct slot {
     struct task *writing; /* whose payload is still on its way into the ring; NULL: taken back, or none is */
     size_t written;       /* bytes of it, of */
     size_t write_size;    /* padded; 0: nothing is being written */
-    bool wants_room;      /* something waits for room in the task ring */
 
     struct result_record record; /* of the result whose body is coming in */
     bool has_record;

@@ -48,7 +48,6 @@ static bool has_room_for(struct slot *slot, size_t size)
     if (ring_has_room(&slot->tasks, size)) {
         return true;
     }
-    slot->wants_room = true;
     share_arm_bell(slot->share, SHARE_BELL_RESULTS | SHARE_BELL_ROOM);
     return ring_room(&slot->tasks, size) >= size;
 }

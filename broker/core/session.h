@@ -126,7 +126,7 @@ void session_end(struct core *core, struct session *session);
 /* A lease has ended. Destroys an ending session that has no tasks left. */
 void session_lease_ended(struct core *core, struct session *session);
 
-/* The same of what is kept of its tasks' kinds and lanes. */
+/* Memory that is kept of its tasks' kinds and lanes has changed by so many bytes. */
 void session_add_kind_bytes(struct core *core, struct session *session, int64_t delta);
 /* The same of failure records. */
 void session_add_record_bytes(struct core *core, struct session *session, int64_t delta);

@@ -133,7 +133,7 @@ bool worker_handle(struct core *core, struct worker *worker, enum worker_event e
 /* All those whose load has changed get their places in heaps and lists. The scheduler looks at these. */
 void workers_settle(struct core *core);
 
-/* The lease begins and ends; called by task_move. */
+/* The lease begins and ends; called where tasks change their state. */
 void worker_hold(struct core *core, struct worker *worker, struct task *task);
 /* The same of `count` tasks of one demand, which are in its leases already, with so many payload bytes together. */
 void worker_hold_run(struct core *core, struct worker *worker, const struct demand *demand, unsigned count,
