@@ -11,6 +11,7 @@
 
 #include "broker/gateway_actor.h"
 #include "broker/ipc_front.h"
+#include "common/block.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/list.h"
@@ -342,7 +343,9 @@ static bool is_ended(const struct server *server)
 
 void server_run(struct server *server)
 {
+    np_block_add_reviewer();
     while (!is_ended(server)) {
         run_turn(server);
     }
+    np_block_remove_reviewer();
 }

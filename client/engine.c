@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "client/spin.h"
+#include "common/block.h"
 #include "common/clock.h"
 #include "common/error.h"
 
@@ -227,7 +228,7 @@ static void look_and_sleep(struct engine *engine, int64_t deadline)
         sleep_until_ready(engine, deadline);
         now = np_clock_now();
     }
-    spin_note(&engine->spin, now - begin);
+    spin_note(&engine->spin, now - begin, now >= deadline);
 }
 
 /* Second half: waits for something to happen, and lets it. */
@@ -306,6 +307,7 @@ static void *run_io_thread(void *context)
 {
     struct engine *engine = context;
     bool done = false;
+    np_block_add_reviewer();
     while (!done) {
         pthread_mutex_lock(&engine->mutex);
         take_lead(engine);
@@ -322,6 +324,7 @@ static void *run_io_thread(void *context)
     dialogue_fail(engine->dialogue, NETPOOL_CLOSED, "the pool was closed", np_clock_now());
     engine->backend->operations->flush(engine->backend, np_clock_now());
     run_notices(engine);
+    np_block_remove_reviewer();
     engine->backend->operations->shutdown(engine->backend);
     return NULL;
 }

@@ -12,9 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/backend.h"
-#include "client/dialogue.h"
+#include "client/dialogue/dialogue.h"
 #include "client/event.h"
+#include "client/places/backend.h"
 #include "client/profile.h"
 #include "transport/reactor.h"
 

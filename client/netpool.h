@@ -6,8 +6,10 @@
  *
  * All calls are thread-safe. No call raises a signal, prints, installs a handler or ends the process. A pool belongs
  * to the process that opened it: in a forked child every call returns NETPOOL_FORKED, and large results of a local
- * pool are not to be read any more, as the parent's pool goes on using their memory. Times are on the monotonic
- * clock. A timeout in milliseconds is < 0: for ever, 0: only look, > 0: at most so long.
+ * pool are not to be read any more, as the parent's pool goes on using their memory. A program that locks its memory
+ * (mlockall) does so before it opens pools: what a local pool reserves for large payloads (1 GiB of addresses a
+ * worker, of which only what is used is memory) would be locked with it. Times are on the monotonic clock. A timeout
+ * in milliseconds is < 0: for ever, 0: only look, > 0: at most so long.
  */
 #ifndef NETPOOL_H
 #define NETPOOL_H

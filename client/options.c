@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/task_options.h"
+#include "client/calls/task_options.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/text.h"

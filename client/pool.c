@@ -14,7 +14,7 @@ netpool_status pool_check(const struct netpool *pool, netpool_error *error)
     if (pool == NULL) {
         return np_error_set(error, NETPOOL_INVALID, "pool is NULL");
     }
-    if (fork_guard_is_child(&pool->guard)) {
+    if (np_fork_guard_is_child(&pool->guard)) {
         return np_error_set(error, NETPOOL_FORKED, "the pool was opened by the parent of this process: open another");
     }
     if (atomic_load(&pool->is_closing)) {
@@ -128,7 +128,7 @@ void pool_release(struct netpool *pool)
     }
     /* In a forked child the engine is left alone: its thread does not exist here, what it was doing is half done, and
      * its descriptors are shared with the parent. */
-    if (!fork_guard_is_child(&pool->guard)) {
+    if (!np_fork_guard_is_child(&pool->guard)) {
         info_drop(pool);
         engine_destroy(&pool->engine);
     }
@@ -141,7 +141,7 @@ void pool_release(struct netpool *pool)
     names_fini(&pool->names);
     profile_fini(&pool->profile);
     settings_fini(&pool->settings);
-    fork_guard_fini(&pool->guard);
+    np_fork_guard_fini(&pool->guard);
     free(pool);
 }
 
@@ -232,7 +232,7 @@ struct netpool *pool_new(void)
         return NULL;
     }
     atomic_store(&pool->references, 1);
-    fork_guard_init(&pool->guard);
+    np_fork_guard_init(&pool->guard);
     names_init(&pool->names);
     profile_init(&pool->profile, NULL);
     label_sets_init(&pool->label_sets, &pool->names);
@@ -283,7 +283,7 @@ static void close_pool(netpool **pool_at, enum np_cancel cancel)
     if (pool == NULL) {
         return;
     }
-    if (!fork_guard_is_child(&pool->guard)) {
+    if (!np_fork_guard_is_child(&pool->guard)) {
         atomic_store(&pool->is_closing, true);
         event_signal(&pool->room); /* those who wait to submit are told */
         streams_wake(pool);
@@ -318,7 +318,7 @@ void netpool_get_profile(netpool *pool, netpool_profile *out)
     *out = (netpool_profile){0};
     if (pool == NULL) {
         (void)last_error_set(NETPOOL_INVALID, __func__, "pool is NULL");
-    } else if (fork_guard_is_child(&pool->guard)) {
+    } else if (np_fork_guard_is_child(&pool->guard)) {
         (void)last_error_status(NETPOOL_FORKED, __func__);
     } else {
         profile_read(&pool->profile, engine_slots(pool->engine), out);

@@ -6,22 +6,22 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "client/callback.h"
+#include "client/calls/callback.h"
+#include "client/calls/spares.h"
+#include "client/calls/task_options.h"
+#include "client/dialogue/label_sets.h"
+#include "client/dialogue/names.h"
 #include "client/engine.h"
 #include "client/event.h"
-#include "client/fork_guard.h"
-#include "client/label_sets.h"
-#include "client/names.h"
 #include "client/netpool.h"
 #include "client/options.h"
 #include "client/profile.h"
-#include "client/spares.h"
-#include "client/task_options.h"
+#include "common/fork_guard.h"
 #include "common/list.h"
 #include "common/table.h"
 
 struct netpool {
-    struct fork_guard guard;
+    struct np_fork_guard guard;
     atomic_uint references; /* the open pool, each future, each stream, each call that waits, the callbacks */
     struct settings settings;
     struct engine *engine; /* stopped when the pool is closed, destroyed with the last reference */

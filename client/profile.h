@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/dialogue/task.h"
 #include "client/netpool.h"
-#include "client/task.h"
 #include "common/clock.h"
 #include "common/table.h"
 

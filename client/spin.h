@@ -25,8 +25,8 @@ static inline bool spin_pays(const struct spin *spin)
     return spin->is_possible && spin->typical_ns < SPIN_MAX_NS;
 }
 
-/* A wait is over: so long it was, looking and sleeping. One long wait ends the looking, some ten short ones bring it
- * back. */
-void spin_note(struct spin *spin, int64_t waited_ns);
+/* So long a wait was, looking and sleeping; one that was given up would have been longer. One long wait ends the
+ * looking, some ten short ones bring it back. */
+void spin_note(struct spin *spin, int64_t waited_ns, bool was_given_up);
 
 #endif

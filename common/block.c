@@ -5,14 +5,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "common/heap.h"
 
 enum {
-    KEPT_MAX = 8,              /* blocks */
-    SMALLEST_KEPT = 32 * 1024, /* malloc is good at what is smaller */
-    LARGEST_KEPT = 8 * 1024 * 1024,
-    KEPT_BYTES_MAX = 32 * 1024 * 1024,
+    KEPT_MAX = 64,                 /* blocks */
+    SMALLEST_KEPT = 32 * 1024,     /* malloc is good at what is smaller, */
+    SMALLEST_MAPPED = 1024 * 1024, /* and does not give back what is larger */
+    SPARE_MAX = 32 * 1024 * 1024,  /* for blocks of other sizes, of which not all are in use at one time */
     PAGE = 4096,
     LARGE_ALIGNMENT = 64, /* bytes, from SMALLEST_KEPT on */
     SLACK = 256,          /* so that one block fits all who have a little in front of a payload, or behind it */
@@ -40,6 +41,19 @@ _Static_assert(sizeof(struct header) == 16, "blocks are aligned as malloc's memo
 #define KEEPS_BLOCKS true
 #endif
 
+/* Of large blocks. What is in use and what is kept are together no more than was in use at some time since the last
+ * review but one, and as much again up to SPARE_MAX. */
+static struct {
+    atomic_uint reviewers;
+    _Atomic int64_t review_at;
+    atomic_bool was_used;     /* some were taken or given back since the last review */
+    atomic_size_t used;       /* bytes */
+    atomic_size_t kept;       /* bytes */
+    atomic_size_t peak;       /* of `used` since the last review, */
+    atomic_size_t last_peak;  /* and between the last two */
+    atomic_bool is_over_peak; /* since the last review, which goes on */
+} large = {.review_at = NP_NEVER};
+
 static struct header *header_of(const void *block)
 {
     struct header *header = (struct header *)(uintptr_t)block - 1;
@@ -58,72 +72,72 @@ static size_t offset_of(size_t capacity)
     return is_large(capacity) ? LARGE_ALIGNMENT : sizeof(struct header);
 }
 
-static void *allocate(size_t size)
+static bool is_mapped(size_t capacity)
 {
-    if (size > PTRDIFF_MAX - PAGE - SLACK) {
-        return NULL;
-    }
-    size_t capacity = is_large(size) ? (size + SLACK + PAGE - 1) / PAGE * PAGE : size;
-    size_t offset = offset_of(capacity);
-    uint8_t *memory = is_large(size) ? aligned_alloc(LARGE_ALIGNMENT, offset + capacity) : malloc(offset + capacity);
-    if (memory == NULL) {
-        return NULL;
-    }
-    *((struct header *)(void *)(memory + offset) - 1) = (struct header){capacity, 1, MAGIC};
-    return memory + offset;
+    return KEEPS_BLOCKS && capacity >= SMALLEST_MAPPED;
 }
 
 static void release(void *block)
 {
     struct header *header = header_of(block);
+    const size_t capacity = header->capacity;
+    uint8_t *memory = (uint8_t *)block - offset_of(capacity);
     header->magic = 0;
-    free((uint8_t *)block - offset_of(header->capacity));
+    if (is_mapped(capacity)) {
+        (void)munmap(memory, offset_of(capacity) + capacity);
+    } else {
+        free(memory);
+    }
 }
 
-/* The memory of large blocks, from its first byte, so that leak checkers see it held. Whoever has taken it out of its
+/* The memory of kept blocks, from its first byte, so that leak checkers see it held. Whoever has taken it out of its
  * place by an exchange has it alone. No lock: a fork may come at any time. */
 static uint8_t *_Atomic kept[KEPT_MAX];
 static atomic_uint next_victim;
-static atomic_size_t kept_bytes; /* nearly: what is just being kept or taken may be counted late */
-
-static bool keep_in_free_place(uint8_t *block)
-{
-    const size_t capacity = header_of(block)->capacity;
-    if (atomic_load_explicit(&kept_bytes, memory_order_relaxed) + capacity > KEPT_BYTES_MAX) {
-        return false;
-    }
-    for (int i = 0; i < KEPT_MAX; i++) {
-        uint8_t *nothing = NULL;
-        if (atomic_load_explicit(&kept[i], memory_order_relaxed) == NULL &&
-            atomic_compare_exchange_strong_explicit(&kept[i], &nothing, block - LARGE_ALIGNMENT, memory_order_release,
-                                                    memory_order_relaxed)) {
-            atomic_fetch_add_explicit(&kept_bytes, capacity, memory_order_relaxed);
-            return true;
-        }
-    }
-    return false;
-}
 
 /* The block that was kept there, or NULL. */
 static uint8_t *take_from(unsigned place)
 {
-    uint8_t *memory = atomic_exchange_explicit(&kept[place], NULL, memory_order_acquire);
+    uint8_t *memory = atomic_exchange(&kept[place], NULL);
     if (memory == NULL) {
         return NULL;
     }
-    uint8_t *block = memory + LARGE_ALIGNMENT;
-    atomic_fetch_sub_explicit(&kept_bytes, header_of(block)->capacity, memory_order_relaxed);
+    uint8_t *block = memory + offset_of(SMALLEST_KEPT);
+    atomic_fetch_sub(&large.kept, header_of(block)->capacity);
     return block;
+}
+
+static bool evict(unsigned place)
+{
+    uint8_t *block = take_from(place);
+    if (block != NULL) {
+        release(block);
+    }
+    return block != NULL;
+}
+
+static bool keep_in_free_place(uint8_t *block)
+{
+    atomic_fetch_add(&large.kept, header_of(block)->capacity);
+    for (unsigned i = 0; i < KEPT_MAX; i++) {
+        uint8_t *nothing = NULL;
+        if (atomic_load_explicit(&kept[i], memory_order_relaxed) == NULL &&
+            atomic_compare_exchange_strong(&kept[i], &nothing, block - offset_of(SMALLEST_KEPT))) {
+            if (atomic_load(&large.reviewers) == 0) { /* the last one has just left */
+                (void)evict(i);
+            }
+            return true;
+        }
+    }
+    atomic_fetch_sub(&large.kept, header_of(block)->capacity);
+    return false;
 }
 
 /* One that is large enough and not much too large, or NULL. */
 static void *take_kept(size_t size)
 {
     for (unsigned i = 0; i < KEPT_MAX; i++) {
-        if (atomic_load_explicit(&kept[i], memory_order_relaxed) == NULL) {
-            continue;
-        }
-        uint8_t *block = take_from(i);
+        uint8_t *block = atomic_load_explicit(&kept[i], memory_order_relaxed) != NULL ? take_from(i) : NULL;
         if (block == NULL) {
             continue;
         }
@@ -139,10 +153,92 @@ static void *take_kept(size_t size)
     return NULL;
 }
 
+static bool is_over_peak(void)
+{
+    size_t peak = atomic_load(&large.peak);
+    size_t last_peak = atomic_load(&large.last_peak);
+    peak = peak > last_peak ? peak : last_peak;
+    size_t spare = peak < SPARE_MAX ? peak : SPARE_MAX;
+    return atomic_load(&large.kept) + atomic_load(&large.used) > peak + spare;
+}
+
+static void trim(bool (*is_needed)(void))
+{
+    for (unsigned i = 0; i < KEPT_MAX && (is_needed == NULL || is_needed()); i++) {
+        (void)evict(i);
+    }
+}
+
+/* A large block is used, or not any more. Whoever gives it back may be a thread that never waits for events: so a
+ * review is due from the beginning. */
+static void note_use(void)
+{
+    int64_t never = NP_NEVER;
+    atomic_store(&large.was_used, true); /* before the look at review_at, as reviews look the other way round */
+    if (atomic_load(&large.review_at) == NP_NEVER) {
+        (void)atomic_compare_exchange_strong(&large.review_at, &never, np_clock_now() + NP_BLOCK_KEPT_NS);
+    }
+}
+
+static void begin_use(size_t capacity)
+{
+    size_t used = atomic_fetch_add(&large.used, capacity) + capacity;
+    size_t peak = atomic_load(&large.peak);
+    while (peak < used && !atomic_compare_exchange_weak(&large.peak, &peak, used)) {
+    }
+    note_use();
+}
+
+static void *get_memory(size_t capacity)
+{
+    const size_t size = offset_of(capacity) + capacity;
+    if (is_mapped(capacity)) {
+        void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        return memory != MAP_FAILED ? memory : NULL;
+    }
+    return is_large(capacity) ? aligned_alloc(LARGE_ALIGNMENT, size) : malloc(size);
+}
+
+static void *allocate(size_t size)
+{
+    if (size > PTRDIFF_MAX - PAGE - SLACK) {
+        return NULL;
+    }
+    size_t capacity = size;
+    if (is_large(size)) { /* whole pages, with what is in front of it */
+        capacity = (LARGE_ALIGNMENT + size + SLACK + PAGE - 1) / PAGE * PAGE - LARGE_ALIGNMENT;
+    }
+    uint8_t *memory = get_memory(capacity);
+    if (memory == NULL) {
+        trim(NULL);
+        memory = get_memory(capacity);
+    }
+    if (memory == NULL) {
+        return NULL;
+    }
+    uint8_t *block = memory + offset_of(capacity);
+    *((struct header *)(void *)block - 1) = (struct header){capacity, 1, MAGIC};
+    return block;
+}
+
+static void *new_large(size_t size)
+{
+    void *block = take_kept(size);
+    if (block != NULL) {
+        begin_use(header_of(block)->capacity);
+        return block;
+    }
+    block = allocate(size);
+    if (block != NULL) {
+        begin_use(header_of(block)->capacity);
+        trim(is_over_peak); /* those kept did not fit */
+    }
+    return block;
+}
+
 void *np_block_new(size_t size)
 {
-    void *block = is_large(size) && size <= LARGEST_KEPT ? take_kept(size) : NULL;
-    return block != NULL ? block : allocate(size);
+    return is_large(size) ? new_large(size) : allocate(size);
 }
 
 void *np_block_new_in(struct np_heap *heap, size_t size)
@@ -161,6 +257,21 @@ void *np_block_share(const void *block)
     return (void *)(uintptr_t)block;
 }
 
+/* Kept, if somebody will review it, in the place of another one if need be. */
+static void give_back(uint8_t *block)
+{
+    atomic_fetch_sub(&large.used, header_of(block)->capacity);
+    atomic_store(&large.was_used, true);
+    if (atomic_load(&large.reviewers) == 0 || atomic_load(&large.review_at) == NP_NEVER) {
+        release(block);
+    } else if (!keep_in_free_place(block)) {
+        (void)evict(atomic_fetch_add_explicit(&next_victim, 1, memory_order_relaxed) % KEPT_MAX);
+        if (!keep_in_free_place(block)) {
+            release(block);
+        }
+    }
+}
+
 void np_block_free(const void *shared)
 {
     if (shared == NULL || np_heap_free_block(shared)) {
@@ -175,16 +286,57 @@ void np_block_free(const void *shared)
         return;
     }
     atomic_store_explicit(&header->references, 0, memory_order_relaxed);
-    if (!is_large(header->capacity) || header->capacity > LARGEST_KEPT + 2 * PAGE) {
+    if (is_large(header->capacity)) {
+        give_back(block);
+    } else {
         release(block);
-    } else if (!keep_in_free_place(block)) {
-        unsigned place = atomic_fetch_add_explicit(&next_victim, 1, memory_order_relaxed) % KEPT_MAX;
-        uint8_t *victim = take_from(place);
-        if (victim != NULL) {
-            release(victim);
+    }
+}
+
+void np_block_add_reviewer(void)
+{
+    atomic_fetch_add(&large.reviewers, 1);
+}
+
+void np_block_remove_reviewer(void)
+{
+    if (atomic_fetch_sub(&large.reviewers, 1) == 1) {
+        trim(NULL);
+    }
+}
+
+int64_t np_block_deadline(void)
+{
+    return atomic_load_explicit(&large.review_at, memory_order_relaxed);
+}
+
+/* To unmap takes time: one block, and then whoever reviews has its turn. */
+static bool evict_one(void)
+{
+    for (unsigned i = 0; i < KEPT_MAX && is_over_peak(); i++) {
+        if (evict(i)) {
+            break;
         }
-        if (!keep_in_free_place(block)) {
-            release(block);
-        }
+    }
+    return is_over_peak() && atomic_load(&large.kept) > 0;
+}
+
+void np_block_review(int64_t now)
+{
+    int64_t due = np_block_deadline();
+    /* NP_NEVER first: whoever uses a block from then on sets the next deadline. */
+    if (now < due || !atomic_compare_exchange_strong(&large.review_at, &due, NP_NEVER)) {
+        return;
+    }
+    bool was_used = atomic_load(&large.is_over_peak) || atomic_exchange(&large.was_used, false);
+    if (!atomic_load(&large.is_over_peak)) {
+        atomic_store(&large.last_peak, atomic_load(&large.peak));
+        atomic_store(&large.peak, atomic_load(&large.used));
+    }
+    bool goes_on = evict_one();
+    atomic_store(&large.is_over_peak, goes_on);
+    if (goes_on || was_used || atomic_load(&large.kept) > 0) {
+        int64_t never = NP_NEVER;
+        (void)atomic_compare_exchange_strong(&large.review_at, &never, goes_on ? now : now + NP_BLOCK_KEPT_NS);
     }
 }

@@ -19,9 +19,13 @@ enum np_heap_side { NP_HEAP_PROGRAM, NP_HEAP_WORKERS };
 
 #define NP_HEAP_UNIT ((size_t)64 * 1024) /* bytes; blocks are whole units and begin at multiples of it */
 
+/* Bytes of a half for each slot of the workers, up to NP_HEAP_SLOTS_MAX; only what was touched takes memory. */
+#define NP_HEAP_SLOT_SIZE ((size_t)512 * 1024 * 1024)
+#define NP_HEAP_SLOTS_MAX 32
+
 /* A new heap, of the program's side. NULL where the system does not allow it (limits of memory or file size): there
  * are none then, and payloads travel through the socket. Any number of threads may use a heap. */
-struct np_heap *np_heap_new(void);
+struct np_heap *np_heap_new(unsigned slots);
 
 /* The workers' side of the heap behind this descriptor, which stays the caller's. NULL on failure. */
 struct np_heap *np_heap_attach(int fd);
@@ -49,6 +53,15 @@ void np_heap_send(struct np_heap *heap, const void *block);
 
 /* The block that the other side has sent; NULL: none of so many bytes begins with this unit. */
 void *np_heap_receive(struct np_heap *heap, uint64_t unit, size_t size);
+
+/* Memory of our half beyond what was taken in the last NP_BLOCK_KEPT_NS to twice that (block.h) goes back to the
+ * system, a part at a time. Does nothing before the deadline, which is NP_NEVER while there is nothing to give back.
+ * Returns whether it has begun a new review. NULL is harmless. */
+bool np_heap_review(struct np_heap *heap, int64_t now);
+int64_t np_heap_deadline(const struct np_heap *heap);
+
+/* All memory of a half that is no block goes back, now. Of the other side's half: when that side is gone. */
+void np_heap_purge(struct np_heap *heap, enum np_heap_side side);
 
 /* For block.c: false when the block lies in no heap of this process. */
 bool np_heap_share_block(const void *block);

@@ -366,34 +366,85 @@ static void send_heartbeat(struct channel *channel, int64_t now)
     Np__Envelope envelope = NP__ENVELOPE__INIT;
     envelope.kind_case = NP__ENVELOPE__KIND_HEARTBEAT;
     envelope.heartbeat = &heartbeat;
-    channel->last_sent = now; /* also when it cannot be queued or written: the next one is due a heartbeat later */
     if (channel_send(channel, &envelope, NULL, 0, CHANNEL_URGENT) == NETPOOL_OK) {
         channel_flush(channel);
+    }
+    channel->last_sent = now; /* also when it cannot be queued or written: the next one is due a heartbeat later */
+}
+
+static bool is_silent(const struct channel *channel, int64_t now)
+{
+    return now - channel->last_received >= channel->timeout_ns;
+}
+
+static bool is_stalled(const struct channel *channel, int64_t now)
+{
+    return channel->stalled_since != NP_NEVER && now - channel->stalled_since >= channel->timeout_ns;
+}
+
+/* A silence that this process has slept through, stopped or frozen, says nothing about the peer: our own heartbeat is
+ * overdue by another one. And what has come and was not read speaks for the peer. */
+static void judge(struct channel *channel, int64_t now)
+{
+    char reason[160];
+    bool has_slept = now - channel->last_sent >= 2 * channel->heartbeat_ns;
+    channel_ready(channel);
+    if (channel->destroyed || channel->state != OPEN) {
+        return;
+    }
+    if (has_slept) {
+        channel->last_received = now;
+        channel->stalled_since = channel->stalled_since == NP_NEVER ? NP_NEVER : now;
+    } else if (is_silent(channel, now)) {
+        (void)snprintf(reason, sizeof reason, "nothing was heard from the peer for %.1f s",
+                       (double)(now - channel->last_received) / (double)NP_NS_PER_S);
+        die(channel, NETPOOL_UNREACHABLE, reason);
+    } else if (is_stalled(channel, now)) {
+        (void)snprintf(reason, sizeof reason, "the peer took no data for %.1f s",
+                       (double)(now - channel->stalled_since) / (double)NP_NS_PER_S);
+        die(channel, NETPOOL_UNREACHABLE, reason);
+    }
+}
+
+static void keep_alive(struct channel *channel, int64_t now)
+{
+    if (!channel->link->tells_end && (is_silent(channel, now) || is_stalled(channel, now))) {
+        judge(channel, now);
+    }
+    if (channel->destroyed || channel->state != OPEN || now - channel->last_sent < channel->heartbeat_ns) {
+        return;
+    }
+    np_buffer_trim(&channel->input.bytes, 0); /* an idle peer costs no buffer */
+    if (channel->link->tells_end) {
+        channel->last_sent = now;
+    } else {
+        send_heartbeat(channel, now);
     }
 }
 
 void channel_tick(struct channel *channel, int64_t now)
 {
-    char reason[160];
     enter(channel);
     if (channel->state == OPENING && now >= channel->handshake_deadline) {
         die(channel, NETPOOL_UNREACHABLE, "the handshake did not finish in time");
     } else if (channel->state == ENDING) {
         die(channel, channel->end.status, channel->end.message);
-    } else if (channel->state == OPEN && now - channel->last_received >= channel->timeout_ns) {
-        (void)snprintf(reason, sizeof reason, "nothing was heard from the peer for %.1f s",
-                       (double)(now - channel->last_received) / (double)NP_NS_PER_S);
-        die(channel, NETPOOL_UNREACHABLE, reason);
-    } else if (channel->state == OPEN && channel->stalled_since != NP_NEVER &&
-               now - channel->stalled_since >= channel->timeout_ns) {
-        (void)snprintf(reason, sizeof reason, "the peer took no data for %.1f s",
-                       (double)(now - channel->stalled_since) / (double)NP_NS_PER_S);
-        die(channel, NETPOOL_UNREACHABLE, reason);
-    } else if (channel->state == OPEN && now - channel->last_sent >= channel->heartbeat_ns) {
-        np_buffer_trim(&channel->input.bytes, 0); /* an idle peer costs no buffer */
-        send_heartbeat(channel, now);
+    } else if (channel->state == OPEN) {
+        keep_alive(channel, now);
     }
     (void)leave(channel);
+}
+
+static int64_t open_deadline(const struct channel *channel)
+{
+    int64_t idle = channel->last_sent + channel->heartbeat_ns;
+    if (channel->link->tells_end) {
+        const struct np_buffer *bytes = &channel->input.bytes;
+        return bytes->capacity > 0 && np_buffer_size(bytes) == 0 ? idle : NP_NEVER; /* to give them back */
+    }
+    int64_t deadline = np_earlier(channel->last_received + channel->timeout_ns, idle);
+    return channel->stalled_since == NP_NEVER ? deadline
+                                              : np_earlier(deadline, channel->stalled_since + channel->timeout_ns);
 }
 
 int64_t channel_deadline(const struct channel *channel)
@@ -401,13 +452,8 @@ int64_t channel_deadline(const struct channel *channel)
     switch (channel->state) {
     case OPENING:
         return channel->handshake_deadline;
-    case OPEN: {
-        int64_t deadline =
-            np_earlier(channel->last_received + channel->timeout_ns, channel->last_sent + channel->heartbeat_ns);
-        return channel->stalled_since == NP_NEVER
-                   ? deadline
-                   : np_earlier(deadline, channel->stalled_since + channel->timeout_ns);
-    }
+    case OPEN:
+        return open_deadline(channel);
     case ENDING:
         return 0;
     case DEAD:

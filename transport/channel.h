@@ -34,7 +34,8 @@ struct channel_options {
     Np__Role local_role;          /* who we are */
     uint64_t max_payload;         /* largest body accepted, bytes */
     int64_t heartbeat_ns;         /* 0 = NP_HEARTBEAT_MS */
-    int64_t timeout_ns;           /* 0 = NP_TIMEOUT_MS: peer silence, and a write that makes no progress */
+    int64_t timeout_ns;           /* 0 = NP_TIMEOUT_MS: peer silence, and a write that makes no progress; neither is
+                                     judged on a link that tells_end, nor what passed while we did not run */
     int64_t handshake_timeout_ns; /* 0 = NP_HANDSHAKE_TIMEOUT_MS: from channel_new to opened */
     struct np_heap *heap;         /* that both ends share: large bodies which lie there are told, not sent; or NULL */
 };

@@ -66,6 +66,8 @@ struct link {
     const struct link_operations *operations;
     int fd; /* what to watch; -1: the owner of the link calls channel_ready itself */
     struct link_peer peer;
+    bool tells_end; /* the kernel tells when the peer's process ends: it may be silent, or stopped, for as long as it
+                       likes */
 };
 
 /* For links whose write wants bytes in one place: how many there are, and `size` of them from `from` on, which there

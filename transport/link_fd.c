@@ -91,6 +91,7 @@ struct link *link_fd_new(int fd, const char *address)
     (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     link->operations = &operations;
     link->fd = fd;
+    link->tells_end = true;
     (void)np_text_copy(link->peer.address, sizeof link->peer.address, address);
     return link;
 }

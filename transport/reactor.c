@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/block.h"
 #include "common/clock.h"
 #include "common/error.h"
 
@@ -155,7 +156,11 @@ static int run_deferred(struct reactor *reactor)
 
 int reactor_turn(struct reactor *reactor, int64_t deadline)
 {
-    reactor->event_count = wait_for_events(reactor, deadline);
+    const int64_t review_at = np_block_deadline();
+    reactor->event_count = wait_for_events(reactor, np_earlier(deadline, review_at));
+    if (review_at != NP_NEVER) {
+        np_block_review(np_clock_now());
+    }
     int run = run_deferred(reactor);
     for (int i = 0; i < reactor->event_count; i++) {
         struct reactor_source *source = reactor->events[i].data.ptr;

@@ -43,7 +43,8 @@ void reactor_remove(struct reactor *reactor, struct reactor_source *source);
 void reactor_defer(struct reactor *reactor, struct reactor_source *source);
 
 /* Waits until something is ready, the deadline (np_clock_now time, NP_NEVER) has passed or reactor_wake was called,
- * then runs the callbacks of one turn. Returns the number of callbacks run, 0 after a timeout or a wake. */
+ * then runs the callbacks of one turn. Reviews the blocks that are kept (block.h) when it is time. Returns the number
+ * of callbacks run, 0 after a timeout or a wake. */
 int reactor_turn(struct reactor *reactor, int64_t deadline);
 
 /* Memory for decoding one message at a time, shared by all channels of this thread. */

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/block.h"
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "proto/limits.h"
@@ -82,7 +83,11 @@ static void wait(struct executor *executor, size_t wanted, uint32_t reason, bool
     executor->now = 0;
     executor->wanted = wanted;
     while (!is_ready(executor)) {
-        share_sleep(executor->share, reason, is_ready, executor);
+        const int64_t review_at = np_block_deadline();
+        share_sleep(executor->share, reason, review_at, is_ready, executor);
+        if (review_at != NP_NEVER) {
+            np_block_review(np_clock_now());
+        }
     }
 }
 
@@ -454,6 +459,7 @@ _Noreturn void executor_main(const struct executor_fds *fds)
         getcwd(executor.directory, sizeof executor.directory) == NULL) {
         _exit(EXECUTOR_UNUSABLE);
     }
+    np_block_add_reviewer();
     struct share *share = executor.share;
     atomic_store(&share->pid, (uint32_t)getpid());
     ring_init(&executor.tasks, &share->tasks, share_task_bytes(share), SHARE_RING_SIZE);

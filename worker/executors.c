@@ -6,7 +6,9 @@
 
 #include "common/clock.h"
 #include "common/error.h"
+#include "common/heap.h"
 #include "worker/fatal.h"
+#include "worker/slot_blocks.h"
 #include "worker/slot_head.h"
 #include "worker/slot_prepare.h"
 #include "worker/slot_results.h"
@@ -300,6 +302,15 @@ static void look_at_busy(struct executors *executors, int64_t now)
     }
 }
 
+static void review_heap(struct executors *executors, int64_t now)
+{
+    if (np_heap_review(executors->heap, now)) {
+        for (unsigned i = 0; i < executors->slot_count; i++) {
+            slot_blocks_review(&executors->slots[i]);
+        }
+    }
+}
+
 void executors_turn(struct executors *executors, int64_t now)
 {
     struct np_list ready;
@@ -318,6 +329,7 @@ void executors_turn(struct executors *executors, int64_t now)
         check_slots(executors, now);
     }
     postmortems_turn(&executors->postmortems, now);
+    review_heap(executors, now);
     feed(executors, now);
     balance(executors, now);
     look_at_busy(executors, now);
@@ -328,7 +340,22 @@ int64_t executors_deadline(const struct executors *executors)
     int64_t deadline = np_earlier(np_earlier(executors->deadline, executors->progress_at),
                                   np_earlier(executors->balance_at, executors->look_at));
     deadline = np_earlier(deadline, postmortems_deadline(&executors->postmortems));
+    deadline = np_earlier(deadline, np_heap_deadline(executors->heap));
     return np_list_is_empty(&executors->ready) ? deadline : 0;
+}
+
+bool executors_are_wanting(struct executors *executors, unsigned tries)
+{
+    if (!executors->has_failed_start) {
+        return false;
+    }
+    executors->has_failed_start = false;
+    for (unsigned i = 0; i < executors->slot_count; i++) {
+        if (executors->slots[i].state != SLOT_EMPTY || executors->slots[i].failed_starts < tries) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void executors_resume(struct executors *executors)

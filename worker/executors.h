@@ -37,6 +37,7 @@ struct executors {
     size_t fed;                     /* tasks fed and not answered */
     unsigned busy;                  /* slots with something fed */
     unsigned forks_pending;
+    uint64_t forks;   /* that went well */
     int64_t deadline; /* earliest of the slots' deadlines or of the next look at stragglers */
     int64_t balance_at;
     int64_t progress_at;    /* when the progress of what runs is looked at next, NP_NEVER */
@@ -44,6 +45,8 @@ struct executors {
     bool is_paused;         /* nothing is fed any more */
     bool zygote_has_spoken; /* since it was last heard */
     bool zygote_is_gone;
+    bool has_failed_start; /* since it was last asked whether they are wanting */
+    int start_error;       /* errno of the last failed start; 0: the executor ended before its first task */
     struct reactor_source zygote_source;
     struct memory_killer memory_killer;
     struct np_heap *heap;   /* for large payloads; NULL: they go through the rings */
@@ -102,6 +105,9 @@ void executors_report(const struct executors *executors, struct roll *roll);
 /* What has happened since the last turn is taken in, what can be fed is fed. */
 void executors_turn(struct executors *executors, int64_t now);
 int64_t executors_deadline(const struct executors *executors);
+
+/* None is there, and none could be started in the last `tries` attempts of each slot. Cheap where nothing failed. */
+bool executors_are_wanting(struct executors *executors, unsigned tries);
 
 /* Looks again at slots that waited for the outbox. */
 void executors_resume(struct executors *executors);

@@ -7,7 +7,7 @@
 #define PAGE ((size_t)4096)
 #define GUARD PAGE
 /* What was not used lately goes when there is more. */
-#define BYTES_MAX ((size_t)256 * 1024 * 1024)
+#define BYTES_MAX ((size_t)1024 * 1024 * 1024)
 
 /* One page more: what is written beyond the end must not find another's memory. */
 static size_t mapped_size(const struct mapping *mapping)
@@ -126,8 +126,11 @@ uint8_t *mappings_write(struct mappings *mappings, uint32_t unit, size_t size, s
         return NULL;
     }
     mapping->is_protected = false;
-    /* All pages at once are cheaper than one after the other. Kernels before 5.14 do not know it. */
-    (void)madvise(memory, (wanted + PAGE - 1) / PAGE * PAGE, MADV_POPULATE_WRITE);
+    if (wanted > mapping->populated) {
+        /* All pages at once are cheaper than one after the other. Kernels before 5.14 do not know it. */
+        (void)madvise(memory, (wanted + PAGE - 1) / PAGE * PAGE, MADV_POPULATE_WRITE);
+        mapping->populated = wanted;
+    }
     return memory;
 }
 
@@ -135,6 +138,7 @@ void mappings_protect(struct mappings *mappings, const uint8_t *memory)
 {
     struct mapping *mapping = find(mappings, memory);
     mapping->is_protected = mprotect(mapping->memory, mapping->size, PROT_READ) == 0;
+    mapping->populated = 0;
 }
 
 void mappings_release_all(struct mappings *mappings)

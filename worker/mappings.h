@@ -16,6 +16,8 @@ struct mapping {
     uint8_t *memory; /* NULL: free */
     uint32_t unit;
     size_t size;
+    size_t populated; /* bytes of it that can be written to without a page fault, if the system has not taken them
+                         back */
     bool is_writable;
     bool is_protected; /* but not now */
     bool is_in_use;

@@ -4,7 +4,10 @@
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
 
 netpool_status share_new(struct share **out, int *fd_out)
 {
@@ -52,12 +55,15 @@ void share_wake_executor(struct share *share, uint32_t reason)
     }
 }
 
-void share_sleep(struct share *share, uint32_t reason, bool (*is_ready)(void *context), void *context)
+void share_sleep(struct share *share, uint32_t reason, int64_t deadline, bool (*is_ready)(void *context),
+                 void *context)
 {
+    const struct timespec until = {.tv_sec = deadline / NP_NS_PER_S, .tv_nsec = deadline % NP_NS_PER_S};
     atomic_store_explicit(&share->asleep, reason, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     if (!is_ready(context)) {
-        (void)syscall(SYS_futex, &share->asleep, FUTEX_WAIT, reason, NULL, NULL, 0);
+        (void)syscall(SYS_futex, &share->asleep, FUTEX_WAIT_BITSET, reason, deadline != NP_NEVER ? &until : NULL,
+                      NULL, FUTEX_BITSET_MATCH_ANY);
     }
     atomic_store_explicit(&share->asleep, SHARE_AWAKE, memory_order_relaxed);
 }

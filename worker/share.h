@@ -138,8 +138,10 @@ void share_unmap(struct share **share);
 /* Supervisor: wakes the executor if it sleeps for `reason` (SHARE_WAITS_FOR_*). After every publication. */
 void share_wake_executor(struct share *share, uint32_t reason);
 
-/* Executor: sleeps until woken for `reason`, unless is_ready is true already. May return early. */
-void share_sleep(struct share *share, uint32_t reason, bool (*is_ready)(void *context), void *context);
+/* Executor: sleeps until woken for `reason` or until the deadline, unless is_ready is true already. May return early.
+ */
+void share_sleep(struct share *share, uint32_t reason, int64_t deadline, bool (*is_ready)(void *context),
+                 void *context);
 
 /* Executor: does the supervisor want to be rung for any of these? Clears the wishes; the caller rings. After every
  * publication, before it sleeps or runs anything. */

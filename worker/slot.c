@@ -127,6 +127,14 @@ static void rest(struct slot *slot, int64_t now)
     executors_set_deadline(slot->executors, slot->rest_until);
 }
 
+static void note_failed_start(struct slot *slot, int error, int64_t now)
+{
+    slot->executors->has_failed_start = true;
+    slot->executors->start_error = error;
+    slot->failed_starts++;
+    rest(slot, now);
+}
+
 void slot_start(struct slot *slot, int64_t now)
 {
     assert(slot->state == SLOT_EMPTY && np_list_is_empty(&slot->fed) && slot->waiting == NULL);
@@ -147,10 +155,10 @@ void slot_start(struct slot *slot, int64_t now)
         slot->state = SLOT_STARTING;
         slot->executors->forks_pending++;
     } else {
-        np_log(NP_LOG_WARNING, "worker", "executor %u cannot be started: %s", slot->index, strerror(errno));
+        int failure = errno;
+        np_log(NP_LOG_WARNING, "worker", "executor %u cannot be started: %s", slot->index, strerror(failure));
         clear(slot);
-        slot->failed_starts++;
-        rest(slot, now);
+        note_failed_start(slot, failure, now);
     }
     if (fds.share >= 0) {
         close(fds.share);
@@ -268,6 +276,7 @@ void slot_check(struct slot *slot, int64_t now)
 void slot_forked(struct slot *slot, uint32_t pid)
 {
     slot->executors->forks_pending--;
+    slot->executors->forks++;
     slot->pid = pid;
     if (slot->state == SLOT_STARTING) {
         slot->state = SLOT_LIVE;
@@ -281,8 +290,7 @@ void slot_fork_failed(struct slot *slot, int error, int64_t now)
     slot->started = 0;
     slot_take_back(slot);
     clear(slot);
-    slot->failed_starts++;
-    rest(slot, now);
+    note_failed_start(slot, error, now);
 }
 
 void slot_exited(struct slot *slot, int wait_status, int64_t now)
@@ -304,10 +312,14 @@ void slot_exited(struct slot *slot, int wait_status, int64_t now)
     }
     slot_stop_waiting(slot);
     bool was_killed = slot->end_status != NETPOOL_OK;
-    slot->failed_starts = has_started || was_killed ? 0 : slot->failed_starts + 1;
     if (!was_killed) {
         slot->executors->crashes++;
     }
     clear(slot);
-    rest(slot, now);
+    if (has_started || was_killed) {
+        slot->failed_starts = 0;
+        rest(slot, now);
+    } else {
+        note_failed_start(slot, 0, now);
+    }
 }

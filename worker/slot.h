@@ -75,6 +75,7 @@ struct slot {
     uint8_t *incoming; /* a body of more than 64 KiB */
     size_t filled;
     struct slot_grant grants[SHARE_GRANTS];
+    bool has_granted; /* some of them, since the last review */
 
     netpool_status end_status; /* why we kill it: DEADLINE, CANCELLED, CRASHED (nonsense), CLOSED (it has retired);
                                   OK: we do not */

@@ -4,7 +4,7 @@
 #include "common/heap.h"
 #include "worker/executors.h"
 
-/* Of one executor, but for one block that may be larger. */
+/* Of one executor, but for two blocks that may be larger: one to fill while the other is taken. */
 #define GRANTED_MAX ((size_t)64 * 1024 * 1024)
 
 uint32_t slot_blocks_unit(const struct slot *slot, const struct task *task)
@@ -13,12 +13,12 @@ uint32_t slot_blocks_unit(const struct slot *slot, const struct task *task)
     return heap != NULL && task->size > SHARE_WHOLE_MAX ? np_heap_unit(heap, task->payload) : 0;
 }
 
-/* Takes a block away that the next result would not fit, unless the executor has taken it already. */
+/* Takes a block away, unless the executor has taken it already. */
 static void withdraw(struct slot *slot, int i)
 {
     struct slot_grant *grant = &slot->grants[i];
     uint64_t word = grant->word;
-    if (atomic_compare_exchange_strong(&slot->share->grants[i], &word, 0)) {
+    if (grant->block != NULL && atomic_compare_exchange_strong(&slot->share->grants[i], &word, 0)) {
         np_block_free(grant->block);
         grant->block = NULL;
     }
@@ -29,12 +29,13 @@ void slot_blocks_grant(struct slot *slot, size_t size)
 {
     struct np_heap *heap = slot->executors->heap;
     const size_t units = (size + size / 4) / NP_HEAP_UNIT + 1;
+    slot->has_granted = true;
     for (int i = 0; i < SHARE_GRANTS && heap != NULL; i++) {
         struct slot_grant *grant = &slot->grants[i];
-        if (i > 0 && (size_t)(i + 1) * size > GRANTED_MAX) {
+        if (i > 1 && (size_t)(i + 1) * size > GRANTED_MAX) {
             break;
         }
-        if (grant->block != NULL && !share_grant_fits(grant->word, size)) {
+        if (!share_grant_fits(grant->word, size)) {
             withdraw(slot, i);
         }
         if (grant->block == NULL && (grant->block = np_heap_take(heap, units * NP_HEAP_UNIT)) != NULL) {
@@ -55,6 +56,14 @@ uint8_t *slot_blocks_take(struct slot *slot, uint32_t unit, uint64_t size)
         }
     }
     return NULL;
+}
+
+void slot_blocks_review(struct slot *slot)
+{
+    for (int i = 0; i < SHARE_GRANTS && !slot->has_granted; i++) {
+        withdraw(slot, i);
+    }
+    slot->has_granted = false;
 }
 
 void slot_blocks_drop(struct slot *slot)

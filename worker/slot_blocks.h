@@ -21,6 +21,9 @@ void slot_blocks_grant(struct slot *slot, size_t size);
 /* The granted block that begins with this unit, now the caller's; NULL: none of that size was granted there. */
 uint8_t *slot_blocks_take(struct slot *slot, uint32_t unit, uint64_t size);
 
+/* Called now and then: takes back what was granted before the last time, if no large result has come since. */
+void slot_blocks_review(struct slot *slot);
+
 /* The executor is gone. */
 void slot_blocks_drop(struct slot *slot);
 

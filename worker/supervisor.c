@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "common/block.h"
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/heap.h"
@@ -20,6 +21,12 @@
 #define DRAIN_GRACE_MS 30000
 #define CANCEL_GRACE_MS 1000
 #define GOODBYE_NS (2 * NP_NS_PER_S) /* after the drain's grace: to write the last results */
+
+/* Failed starts of each executor until the worker gives up; slot.c has the pauses between them. */
+enum {
+    FAILED_STARTS_FIRST = 8, /* before it has been ready: within a second */
+    FAILED_STARTS_MAX = 14,  /* later: ten seconds */
+};
 
 struct supervisor {
     struct supervisor_options options;
@@ -38,6 +45,7 @@ struct supervisor {
     bool is_draining;
     bool is_interrupted; /* by a second signal */
     int64_t drain_by;    /* what runs is given up then */
+    netpool_error end;   /* why it drains: NETPOOL_OK for a signal */
 };
 
 static void tell_readiness(struct supervisor *supervisor, const char *line)
@@ -132,7 +140,6 @@ static void report_and_be_ready(void *owner)
     if (supervisor->is_draining) {
         send_empty(supervisor, NP__ENVELOPE__KIND_DRAIN);
     }
-    tell_readiness(supervisor, "");
 }
 
 static void give_back(struct supervisor *supervisor, struct roll *roll, bool end)
@@ -271,7 +278,7 @@ static netpool_status set_up(struct supervisor *supervisor, netpool_error *error
         return status;
     }
     if (options->heap_fd > 0 && (supervisor->heap = np_heap_attach(options->heap_fd)) == NULL) {
-        return np_error_set(error, NETPOOL_SYSTEM, "cannot map the memory that is shared with the program");
+        return np_error_system(error, "cannot map the memory that is shared with the program");
     }
     const struct executors_options executors = {
         .reactor = supervisor->reactor,
@@ -324,10 +331,44 @@ static bool is_drained(struct supervisor *supervisor, int64_t now)
     if (runs || (is_unsent && now < supervisor->drain_by + (has_link ? GOODBYE_NS : 0))) {
         return false;
     }
-    if (has_link) {
+    if (has_link && supervisor->end.status == NETPOOL_OK) {
         channel_close(supervisor->uplink.channel, NETPOOL_CLOSED, "the worker has drained");
+    } else if (has_link) {
+        channel_close(supervisor->uplink.channel, supervisor->end.status, supervisor->end.message);
     }
     return true;
+}
+
+/* What a person may do about a failed start. */
+static const char *advice(int error)
+{
+    switch (error) {
+    case EMFILE:
+        return "; the limit of open files (ulimit -n) is too low";
+    case EAGAIN:
+        return "; a limit of processes (ulimit -u, pids of the cgroup) is reached";
+    default:
+        return "";
+    }
+}
+
+/* Ready is who has been welcomed and has an executor. A worker that can have none gives its tasks back and ends, so
+ * that others do them, or the program hears of it. */
+static void watch_readiness(struct supervisor *supervisor, int64_t now)
+{
+    struct executors *executors = &supervisor->executors;
+    bool is_starting = supervisor->options.ready_fd >= 0;
+    if (is_starting && supervisor->uplink.was_welcomed && executors->forks > 0) {
+        tell_readiness(supervisor, "");
+    }
+    if (!supervisor->is_draining &&
+        executors_are_wanting(executors, is_starting ? FAILED_STARTS_FIRST : FAILED_STARTS_MAX)) {
+        int error = executors->start_error;
+        (void)np_error_set(&supervisor->end, NETPOOL_SYSTEM, "no executor can be started: %s%s",
+                           error != 0 ? strerror(error) : "each ends before its first task", advice(error));
+        np_log(NP_LOG_ERROR, "worker", "%s", supervisor->end.message);
+        begin_drain(supervisor, now);
+    }
 }
 
 static int64_t next_deadline(const struct supervisor *supervisor, int64_t now)
@@ -346,9 +387,11 @@ static netpool_status run(struct supervisor *supervisor, netpool_error *error)
         uplink_turn(&supervisor->uplink, now);
         executors_turn(&supervisor->executors, now);
         progress_turn(&supervisor->executors, supervisor->uplink.is_ready ? supervisor->uplink.channel : NULL, now);
+        watch_readiness(supervisor, now);
         send_results(supervisor);
         if (is_drained(supervisor, now)) {
-            return NETPOOL_OK;
+            *error = supervisor->end;
+            return error->status;
         }
         if (supervisor->is_interrupted) {
             return np_error_set(error, NETPOOL_CANCELLED, "ended by a second signal before the drain was over");
@@ -371,7 +414,9 @@ netpool_status supervisor_run(struct supervisor *supervisor, netpool_error *erro
     error = error != NULL ? error : &local;
     netpool_status status = set_up(supervisor, error);
     if (status == NETPOOL_OK) {
+        np_block_add_reviewer();
         status = run(supervisor, error);
+        np_block_remove_reviewer();
     }
     if (status != NETPOOL_OK) {
         tell_readiness(supervisor, error->message);

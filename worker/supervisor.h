@@ -37,8 +37,8 @@ struct supervisor_options {
     void *connect_context;
     bool is_single_link; /* connect will not give a second link: the supervisor ends with the first, in good order */
 
-    int ready_fd; /* -1, or: one byte '\n' is written when the modules are loaded and the first WELCOME
-                     has come; a line of error text when it will not start; then closed */
+    int ready_fd; /* -1, or: one byte '\n' is written when the modules are loaded, the first WELCOME has come and
+                     an executor has been forked; a line of error text when it will not start; then closed */
 };
 
 /* Starts the zygote. Must be called before this process has made any thread, ZeroMQ context or SSL object, and
@@ -48,7 +48,8 @@ NETPOOL_MUST_CHECK netpool_status supervisor_new(struct supervisor **out, const 
                                                  netpool_error *error);
 
 /* Runs until drained (SIGTERM, SIGINT; handlers are installed here), until connect says NETPOOL_CLOSED, or until the
- * broker refuses this worker for good. NETPOOL_OK after a drain. */
+ * broker refuses this worker for good. NETPOOL_OK after a drain. NETPOOL_SYSTEM: for ten seconds there was no
+ * executor and none could be started (for one, before it was ready); what was held has been given back. */
 NETPOOL_MUST_CHECK netpool_status supervisor_run(struct supervisor *supervisor, netpool_error *error);
 
 /* Kills what is left of executors and zygote and reaps them. */

@@ -80,7 +80,9 @@ static void say_hello(void *owner, struct channel *channel)
     if (channel_send(channel, &envelope, NULL, 0, CHANNEL_IN_ORDER) != NETPOOL_OK) {
         channel_close(channel, NETPOOL_NO_MEMORY, "out of memory");
     }
-    uplink->welcome_by = np_clock_now() + NP_HELLO_TIMEOUT_MS * NP_NS_PER_MS;
+    if (!options->is_single_link) { /* whose other end may be stopped (Ctrl-Z) */
+        uplink->welcome_by = np_clock_now() + NP_HELLO_TIMEOUT_MS * NP_NS_PER_MS;
+    }
 }
 
 static void welcome(struct uplink *uplink, struct channel *channel, const Np__Welcome *message)

@@ -88,6 +88,7 @@ netpool_status core_new(struct core **out, const struct core_config *config, con
     core->outbox = outbox;
     core->now = now;
     core->started_ns = now;
+    core->balance_ns = NP_NEVER;
     core->is_recovering = core->config.recovery_ns > 0;
     core->recovery_end_ns = core->is_recovering ? now + core->config.recovery_ns : NP_NEVER;
     task_memory_init(&core->task_memory);
@@ -223,6 +224,9 @@ void core_tick(struct core *core, int64_t now)
         }
     }
     progress_tick(core, now);
+    if (core->balance_ns <= now) {
+        core->balance_ns = NP_NEVER; /* the scheduler looks with the flush */
+    }
     if (core->is_recovering && core->recovery_end_ns <= now) {
         recovery_over(core);
     }
@@ -231,7 +235,7 @@ void core_tick(struct core *core, int64_t now)
 
 int64_t core_deadline(const struct core *core)
 {
-    int64_t deadline = np_earlier(core->recovery_end_ns, progress_deadline(core));
+    int64_t deadline = np_earlier(np_earlier(core->recovery_end_ns, core->balance_ns), progress_deadline(core));
     const struct peer *peer = first_new_peer(core);
     const struct session *session = first_detached(core);
     const struct task *task = deadline_first(&core->deadlines);

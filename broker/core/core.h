@@ -74,7 +74,8 @@ void core_disconnect(struct core *core, uint64_t peer, bool orderly, int64_t now
 /* A checked message (np_message_check, and np_message_is_allowed once roles are known). May share its body. */
 void core_receive(struct core *core, uint64_t peer, struct np_message *message, int64_t now);
 
-/* Deadlines: expiries, session graces, recovery, HELLO time-outs. Earlier than core_deadline is harmless. */
+/* Deadlines: expiries, session graces, recovery, HELLO time-outs, workers that answer nothing. Earlier than
+ * core_deadline is harmless. */
 void core_tick(struct core *core, int64_t now);
 int64_t core_deadline(const struct core *core);
 

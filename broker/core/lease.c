@@ -386,6 +386,7 @@ bool lease_results(struct core *core, struct worker *worker, struct np_message *
     }
     struct session *session = session_find(core, results->session.data);
     const uint8_t *data = np_message_bytes(message);
+    worker_heard(core, worker);
     bool is_alive = true;
     for (size_t i = 0; i < results->n_seqs && is_alive; i++) {
         if (session != NULL) {

@@ -7,12 +7,17 @@
 
 #define QUEUES_LOOKED_AT 32 /* of one client, for its best task */
 #define RUN_TASKS 64        /* tasks of one client in a row ... */
-#define RUN_UNITS 256     /* ... and their work: a quarter of a slot, so that long tasks alternate between clients */
-#define SLACK_UNITS 16    /* of a slot's 1,024 */
-#define TASK_COST_NS 1000 /* service charged for any task, beside its computing */
+#define RUN_UNITS 256    /* ... and their work: a quarter of a slot, so that long tasks alternate between clients */
+#define SLACK_UNITS 16   /* of a slot's 1,024 */
+#define COARSE_WORKERS 4 /* get a part of a queue, however short its tasks */
+#define COARSE_NS 250000 /* work that an idle worker may see go to another */
+#define MESSAGE_COST_NS 16000   /* of one to a worker, and its answer, at the broker */
+#define TASK_COST_NS 1000       /* service charged for any task, beside its computing */
+#define BYTE_COST_NS 1          /* of a payload, on its way */
 #define HUNGRY_LOOKED_AT 32     /* idle workers considered as takers of one surplus */
 #define SURPLUS_LOOKED_AT 8     /* busy workers considered for a withdrawal in one run */
 #define WITHDRAW_MIN_NS 1000000 /* a surplus that waits shorter than this is done before it has travelled */
+#define QUIET_NS ((int64_t)FUNCTION_AHEAD_NS) /* what a worker is given ahead is done by then */
 
 /* The queue of the client with the least service among those that a worker has room for; NULL when none. */
 static struct queue *choose_client(struct core *core)
@@ -50,19 +55,38 @@ static struct queue *choose_queue(struct queue *queue)
     return best != NULL ? best : queue;
 }
 
+/* How many tasks of a queue go to one worker though another is idle. Sent to k workers, they cost k messages, one
+ * after the other, and the time of 1/k of their work: together least where each gets the square root of this. Rounded
+ * down to a power of two; never more work than the other one may be kept waiting for. */
+static uint64_t coarse_run(const struct queue *queue)
+{
+    uint64_t bytes = queue_front(queue)->size;
+    uint64_t task_ns = queue->demand->function->estimate_ns + TASK_COST_NS + bytes * BYTE_COST_NS;
+    uint64_t square = queue->count * MESSAGE_COST_NS / task_ns + 1;
+    uint64_t run = UINT64_C(1) << (63 - __builtin_clzll(square)) / 2;
+    uint64_t most = COARSE_NS / task_ns;
+    uint64_t part = queue->count / COARSE_WORKERS;
+    most = most < part ? most : part;
+    return run < most ? run : most;
+}
+
 /* How many tasks of one slot the worker may be given in a row, one at least: while it has room and is the least
  * loaded one. Small differences do not count where a task would have to wait anyway, so that workers get runs of
  * tasks that follow each other. */
-static uint64_t run_length(const struct worker *worker, const struct worker *other, uint64_t units)
+static uint64_t run_length(const struct queue *queue, const struct worker *worker, const struct worker *other)
 {
+    const uint64_t units = queue->demand->function->units;
     uint64_t bound = (uint64_t)worker->slots * FUNCTION_SLOT_UNITS;
     if (other != NULL) {
+        uint64_t run = worker_is_far(worker) ? 1 : coarse_run(queue);
+        uint64_t coarse = run > 1 ? (run - 1) * units : 0;
         uint64_t slack = worker_is_hungry(other) ? 0 : SLACK_UNITS * other->slots;
+        slack = slack > coarse ? slack : coarse;
         uint64_t beside_other = (other->held_units + slack) * worker->slots / other->slots + 1;
         bound = beside_other < bound ? beside_other : bound;
     }
     uint64_t length = bound > worker->held_units ? (bound - worker->held_units + units - 1) / units : 1;
-    if (worker->held_wide > 0 && length > (uint64_t)worker_free_slots(worker)) {
+    if ((worker->held_wide > 0 || worker->is_stuck) && length > (uint64_t)worker_free_slots(worker)) {
         length = (uint64_t)worker_free_slots(worker);
     }
     return length;
@@ -72,8 +96,7 @@ static uint64_t run_length(const struct worker *worker, const struct worker *oth
 static unsigned assign_alike(struct core *core, struct queue *queue, struct worker *worker, unsigned most,
                              int64_t now)
 {
-    const struct demand *demand = queue->demand;
-    uint64_t length = run_length(worker, demand_other_worker(demand, worker), demand->function->units);
+    uint64_t length = run_length(queue, worker, demand_other_worker(queue->demand, worker));
     most = length < most ? (unsigned)length : most;
     unsigned tasks = 0;
     while (tasks < most && queue->count > 0) {
@@ -91,6 +114,12 @@ static unsigned assign_alike(struct core *core, struct queue *queue, struct work
     return tasks;
 }
 
+/* Does no other queue want workers? */
+static bool is_alone(const struct core *core, const struct demand *demand)
+{
+    return demand->heap_count == 1 && core->functions.wanted.next == core->functions.wanted.previous;
+}
+
 /* A run of tasks from one queue. Another queue of the client with an older task, or another client, has its turn
  * next.
  */
@@ -99,7 +128,7 @@ static void assign_run(struct core *core, struct queue *queue, int64_t now)
     struct session *session = queue->session;
     struct demand *demand = queue->demand;
     unsigned most = (RUN_UNITS - 1) / (demand->function->units * demand->slots) + 1;
-    most = most < RUN_TASKS ? most : RUN_TASKS;
+    most = most < RUN_TASKS || is_alone(core, demand) ? most : RUN_TASKS;
     unsigned tasks = 0;
     queue->references++; /* the kinds that keep it may be released meanwhile */
     while (queue->count > 0 && tasks < most) {
@@ -136,34 +165,61 @@ static bool has_taker(const struct core *core, const struct worker *worker)
         }
         const struct worker *other = NP_CONTAINER(node, struct worker, hungry_node);
         const struct demand *demand = last->kind->demand;
-        if (other->fleet == worker->fleet ||
-            (fleet_has(other->fleet, demand->function) && demand_is_met_by(demand, other->fleet))) {
+        bool can_run = other->fleet == worker->fleet ||
+                       (fleet_has(other->fleet, demand->function) && demand_is_met_by(demand, other->fleet));
+        if (can_run && other->heap_index != WORKER_NOT_IN_HEAP) { /* or it would not be given any */
             return true;
         }
     }
     return false;
 }
 
-/* Nothing is queued for some idle worker while others have more than they can run: half of that is asked back where
- * the time it stands for is worth the way. */
-static void balance(struct core *core)
+/* What waits at a worker was to be done, and told of, by then. */
+static int64_t quiet_end(const struct worker *worker)
 {
-    unsigned looked_at = 0;
-    NP_LIST_EACH(node, &core->surplus) {
-        if (np_list_is_empty(&core->hungry) || looked_at++ == SURPLUS_LOOKED_AT) {
+    return worker->quiet_since_ns + QUIET_NS + 2 * worker->round_trip_ns;
+}
+
+static uint64_t surplus_wait_ns(const struct worker *worker, uint64_t surplus)
+{
+    uint64_t rounds = (surplus + worker->slots - 1) / worker->slots;
+    return worker->held_units * (FUNCTION_AHEAD_NS / FUNCTION_SLOT_UNITS) / worker->held * rounds;
+}
+
+/* Asks back half of a surplus where the time it stands for is worth the way, and all of it where nothing comes back:
+ * then what runs there takes longer than thought, and nobody knows how long. */
+static void relieve(struct core *core, struct worker *worker, int64_t now)
+{
+    uint64_t surplus = worker->held - worker->slots;
+    bool is_quiet = quiet_end(worker) <= now;
+    bool is_worth_it = is_quiet || surplus_wait_ns(worker, surplus) >= WITHDRAW_MIN_NS;
+    if (is_worth_it && has_taker(core, worker)) {
+        worker->is_stuck = is_quiet;
+        worker_withdraw(core, worker, (uint32_t)(is_quiet ? surplus : (surplus + 1) / 2));
+        return;
+    }
+    if (is_quiet) {
+        worker->quiet_since_ns = now; /* nobody could take it: looked at again, and not at once */
+    }
+    core->balance_ns = np_earlier(core->balance_ns, quiet_end(worker));
+}
+
+/* Nothing is queued for some idle worker while others have more than they can run. */
+static void balance(struct core *core, int64_t now)
+{
+    struct np_list looked_at;
+    np_list_init(&looked_at);
+    core->balance_ns = NP_NEVER;
+    for (unsigned i = 0; !np_list_is_empty(&core->hungry) && !np_list_is_empty(&core->surplus); i++) {
+        if (i == SURPLUS_LOOKED_AT) {
+            core->balance_ns = np_earlier(core->balance_ns, now + QUIET_NS);
             break;
         }
-        struct worker *worker = NP_CONTAINER(node, struct worker, surplus_node);
-        uint64_t surplus = worker->held - worker->slots;
-        uint64_t rounds = (surplus + worker->slots - 1) / worker->slots;
-        uint64_t wait_ns = worker->held_units * (FUNCTION_AHEAD_NS / FUNCTION_SLOT_UNITS) / worker->held * rounds;
-        if (wait_ns >= WITHDRAW_MIN_NS && has_taker(core, worker)) {
-            worker_withdraw(core, worker, (uint32_t)((surplus + 1) / 2));
-        } else {
-            np_list_remove(&worker->surplus_node);
-            np_list_push_back(&core->surplus, &worker->surplus_node);
-        }
+        struct np_list *node = np_list_pop_front(&core->surplus);
+        np_list_push_back(&looked_at, node);
+        relieve(core, NP_CONTAINER(node, struct worker, surplus_node), now);
     }
+    np_list_splice_back(&core->surplus, &looked_at);
 }
 
 /* Workers are not kept free for tasks that have been cancelled, or whose client is paused. */
@@ -184,7 +240,7 @@ void schedule_run(struct core *core, int64_t now)
     for (struct queue *queue; (queue = choose_client(core)) != NULL;) {
         assign_run(core, choose_queue(queue), now);
     }
-    balance(core);
+    balance(core, now);
 }
 
 static void finish_queue(struct core *core, struct queue *queue)

@@ -55,6 +55,7 @@ struct core {
     struct np_list changed;
     struct np_list hungry;
     struct np_list surplus;
+    int64_t balance_ns; /* when a worker of these may have been quiet for too long; NP_NEVER: an event comes first */
     size_t ready_workers;
 
     struct deadlines deadlines;

@@ -7,6 +7,8 @@
 #include "broker/core/lease.h"
 #include "broker/core/state.h"
 
+#define ROUND_TRIP_MAX_NS (250 * NP_NS_PER_MS) /* what takes longer is not the way */
+
 /* [state][event]: the next state, or -1. */
 static const int8_t table[WORKER_STATES][WORKER_EVENTS] = {
     /*                   held            ready           results          returned         drain            lost */
@@ -51,6 +53,7 @@ static void update_load(struct core *core, struct worker *worker)
     bool has_surplus = is_ready && worker->held > worker->slots && worker->withdrawing == 0 && !worker->is_barren;
     if (has_surplus != !np_list_is_empty(&worker->surplus_node)) {
         if (has_surplus) {
+            worker->quiet_since_ns = core->now;
             np_list_push_back(&core->surplus, &worker->surplus_node);
         } else {
             np_list_remove(&worker->surplus_node);
@@ -99,6 +102,9 @@ bool worker_handle(struct core *core, struct worker *worker, enum worker_event e
     if (next < 0) {
         return false;
     }
+    if (event == WORKER_SAYS_READY) {
+        worker_answered(core, worker);
+    }
     set_state(core, worker, (enum worker_state)next);
     return true;
 }
@@ -144,6 +150,9 @@ struct worker *worker_new(struct core *core, struct peer *peer, const Np__Hello 
     worker->window_bytes = hello->window_bytes;
     worker->heap_index = WORKER_NOT_IN_HEAP;
     worker->credit_bytes = core->config.max_payload + WORKER_CREDIT_SLACK;
+    worker->asked_ns = core->now;
+    worker->fed_ns = NP_NEVER;
+    worker->round_trip_ns = ROUND_TRIP_MAX_NS;
     np_list_init(&worker->leases);
     np_list_init(&worker->changed_node);
     np_list_init(&worker->hungry_node);
@@ -192,10 +201,18 @@ static void count_out(struct worker *worker, const struct task *task)
     worker->held_wide -= slots > 1;
 }
 
+static void note_first(const struct core *core, struct worker *worker)
+{
+    if (worker->held == 0) {
+        worker->fed_ns = core->now;
+    }
+}
+
 void worker_hold(struct core *core, struct worker *worker, struct task *task)
 {
     task->worker = worker;
     np_list_push_back(&worker->leases, &task->node);
+    note_first(core, worker);
     worker->held++;
     worker->held_bytes += task->size;
     count_in(worker, task);
@@ -206,6 +223,7 @@ void worker_hold_run(struct core *core, struct worker *worker, const struct dema
                      uint64_t bytes)
 {
     uint64_t slots = (uint64_t)count * demand->slots;
+    note_first(core, worker);
     worker->held += count;
     worker->held_slots += slots;
     worker->held_units += slots * demand->function->units;
@@ -274,12 +292,37 @@ void worker_withdraw(struct core *core, struct worker *worker, uint32_t count)
     worker->withdrawing = count;
     worker->withdraw_due = count;
     worker->withdrawn = 0;
+    worker->asked_ns = core->now;
     update_load(core, worker);
     core_touch(core, worker->peer);
 }
 
+static void note_round_trip(struct worker *worker, int64_t took_ns)
+{
+    worker->round_trip_ns = np_earlier(worker->round_trip_ns, took_ns);
+}
+
+void worker_heard(struct core *core, struct worker *worker)
+{
+    worker->quiet_since_ns = core->now;
+    if (worker->fed_ns != NP_NEVER) {
+        note_round_trip(worker, core->now - worker->fed_ns);
+        worker->fed_ns = NP_NEVER;
+    }
+    if (worker->is_stuck) {
+        worker->is_stuck = false;
+        change_load(core, worker);
+    }
+}
+
+void worker_answered(struct core *core, struct worker *worker)
+{
+    note_round_trip(worker, core->now - worker->asked_ns);
+}
+
 void worker_withdrawal_done(struct core *core, struct worker *worker)
 {
+    worker_answered(core, worker);
     worker->is_barren = worker->withdrawing > worker->withdrawn;
     worker->withdrawing = 0;
     update_load(core, worker);

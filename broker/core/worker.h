@@ -11,6 +11,7 @@
 
 #include "broker/core/core.h"
 #include "broker/core/function.h"
+#include "common/clock.h"
 #include "common/list.h"
 
 struct core;
@@ -31,6 +32,10 @@ int worker_next(enum worker_state state, enum worker_event event);
 const char *worker_state_name(enum worker_state state);
 
 #define WORKER_NOT_IN_HEAP SIZE_MAX
+
+/* Round trips. Within the shorter one, what a worker has ahead is hardly less when more of it comes. */
+#define WORKER_NEAR_NS ((int64_t)FUNCTION_AHEAD_NS / 4)
+#define WORKER_FAR_NS (25 * NP_NS_PER_MS)
 
 /* Whose results these are: outlives the worker as long as a result names it. */
 struct origin {
@@ -74,6 +79,11 @@ struct worker {
     uint32_t withdraw_due;       /* to be asked with the next flush */
     uint32_t withdrawn;          /* tasks given back so far in answer to it */
     bool is_barren;              /* had nothing to give back: asked again after it was given more */
+    bool is_stuck;          /* runs what takes longer than thought: nothing waits in line here until it answers */
+    int64_t quiet_since_ns; /* in core.surplus: nothing has come back since */
+    int64_t asked_ns;       /* when it was last asked for what it answers at once: WELCOME, Withdraw */
+    int64_t fed_ns;         /* when it got its first tasks with nothing to do; NP_NEVER: they have been answered */
+    int64_t round_trip_ns;  /* the shortest time that took */
 
     struct np_list briefings; /* what it was told of sessions, struct briefing */
     struct np_list outdated;  /* what it is to be told to forget */
@@ -107,12 +117,28 @@ static inline int64_t worker_free_slots(const struct worker *worker)
     return (int64_t)worker->slots - (int64_t)worker->held_slots;
 }
 
+/* So far that a run which turns out to be longer than thought would be noticed late. */
+static inline bool worker_is_far(const struct worker *worker)
+{
+    return worker->round_trip_ns > WORKER_FAR_NS;
+}
+
+/* How much work it may hold. One that was full, nearby, and has enough in line is filled up when a quarter is done:
+ * not for each result anew. */
+static inline uint64_t worker_bound(const struct worker *worker)
+{
+    uint64_t units = (uint64_t)worker->slots * FUNCTION_SLOT_UNITS;
+    bool was_full = worker->heap_index == WORKER_NOT_IN_HEAP && worker->held_slots >= 2 * (uint64_t)worker->slots &&
+                    worker->round_trip_ns <= WORKER_NEAR_NS;
+    return was_full ? units - units / 4 : units;
+}
+
 /* May it be given a task of one slot? Then it is in its fleet's heap. */
 static inline bool worker_has_room(const struct worker *worker)
 {
     return worker->state == WORKER_READY && !worker->is_blocked && worker->reserved_for == NULL &&
-           (worker->held_wide == 0 || worker_has_slots(worker, 1)) &&
-           worker->held_units < (uint64_t)worker->slots * FUNCTION_SLOT_UNITS;
+           ((worker->held_wide == 0 && !worker->is_stuck) || worker_has_slots(worker, 1)) &&
+           worker->held_units < worker_bound(worker);
 }
 
 /* Has it a slot that nothing runs in? Then it is in core.hungry. */
@@ -145,6 +171,12 @@ void worker_claimed(struct core *core, struct worker *worker, struct task *task,
 
 /* Nothing but tasks of this demand from now on; NULL: anything again. Called by demand_reserve and its opposite. */
 void worker_reserve(struct core *core, struct worker *worker, struct demand *demand);
+
+/* Results came from it. */
+void worker_heard(struct core *core, struct worker *worker);
+
+/* It has answered what it answers at once. */
+void worker_answered(struct core *core, struct worker *worker);
 
 /* The answer to its Withdraw is complete. */
 void worker_withdrawal_done(struct core *core, struct worker *worker);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/dialogue.h"
+#include "client/dialogue/dialogue.h"
 #include "common/block.h"
 #include "common/clock.h"
 #include "tests/fuzz/fuzz.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/backend.h"
+#include "client/places/backend.h"
 #include "client/pool.h"
 #include "common/clock.h"
 

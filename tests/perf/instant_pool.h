@@ -3,7 +3,7 @@
 #ifndef INSTANT_POOL_H
 #define INSTANT_POOL_H
 
-#include "client/dialogue.h"
+#include "client/dialogue/dialogue.h"
 #include "client/netpool.h"
 
 enum { INSTANT_BATCH = 256, INSTANT_BODY = 16 * INSTANT_BATCH };

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/dialogue.h"
+#include "client/dialogue/dialogue.h"
 #include "client/netpool.h"
 #include "common/clock.h"
 #include "tests/perf/instant_pool.h"

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -223,6 +224,27 @@ static void executors_and_zygote_end_with_a_killed_supervisor(void **state)
     fake_broker_stop(&broker);
 }
 
+/* Other workers may do its tasks. */
+static void worker_that_can_start_no_executor_gives_its_tasks_back_and_ends(void **state)
+{
+    (void)state;
+    const struct rlimit none = {0, 0};
+    struct fake_broker broker;
+    start(&broker, 2);
+    fake_broker_assign(&broker, "noop", 1, 10, "", 0);
+    FAKE_BROKER_UNTIL(&broker, broker.result_count == 10);
+    assert_int_equal(prlimit(broker.supervisor, RLIMIT_NOFILE, &none, NULL), 0);
+    fake_broker_assign(&broker, "exit_now", 11, 2, "3", 1);
+    FAKE_BROKER_UNTIL(&broker, broker.result_count == 12);
+    fake_broker_assign(&broker, "noop", 13, 5, "", 0);
+    FAKE_BROKER_UNTIL(&broker, broker.is_closed);
+    assert_true(broker.has_drained);
+    assert_int_equal(broker.returned_count, 5);
+    assert_int_equal(broker.closed_status, NETPOOL_SYSTEM);
+    assert_int_equal(fake_broker_reap(&broker), 1);
+    fake_broker_stop(&broker);
+}
+
 static void b32_module_that_does_not_load_is_refused_with_its_name(void **state)
 {
     (void)state;
@@ -245,6 +267,7 @@ int main(void)
         cmocka_unit_test(b33_function_that_writes_over_shared_memory_costs_itself_only),
         cmocka_unit_test(b36_executors_killed_at_random_lose_no_task_and_leave_nothing_behind),
         cmocka_unit_test(executors_and_zygote_end_with_a_killed_supervisor),
+        cmocka_unit_test(worker_that_can_start_no_executor_gives_its_tasks_back_and_ends),
         cmocka_unit_test(b32_module_that_does_not_load_is_refused_with_its_name),
     };
     return cmocka_run_group_tests_name("worker faults", tests, NULL, NULL);

@@ -448,3 +448,21 @@ struct task *rig_task_of(const struct rig *rig, uint8_t session_id, uint64_t seq
     const struct session *session = session_find(rig->core, id);
     return session != NULL ? np_table_find(&session->tasks, seq) : NULL;
 }
+
+size_t rig_answer(struct rig *rig, uint64_t worker, uint8_t session, uint64_t compute_ns)
+{
+    size_t count = 0;
+    const struct rig_message *message;
+    while ((message = rig_take(rig, worker, NP__ENVELOPE__KIND_ASSIGN)) != NULL) {
+        const Np__Assign *assign = message->envelope->assign;
+        for (size_t i = 0; i < assign->n_seqs; i++) {
+            rig_result(rig, worker,
+                       (struct rig_result){.session = session == 0 ? assign->session.data[0] : session,
+                                           .seq = assign->seqs[i],
+                                           .compute_ns = compute_ns});
+            count++;
+        }
+    }
+    rig_flush(rig);
+    return count;
+}

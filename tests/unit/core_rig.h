@@ -108,6 +108,9 @@ void rig_say(struct rig *rig, uint64_t peer, Np__Envelope__KindCase kind); /* Re
 const struct rig_message *rig_take(struct rig *rig, uint64_t peer, Np__Envelope__KindCase kind);
 /* Takes all Assigns to that worker and returns how many tasks they have. */
 size_t rig_take_assigned(struct rig *rig, uint64_t worker);
+/* The worker answers all it was assigned, each after `compute_ns`, and the core is flushed; returns how many.
+ * `session`: of the client that it says; 0: as assigned. */
+size_t rig_answer(struct rig *rig, uint64_t worker, uint8_t session, uint64_t compute_ns);
 /* Takes Results until the row of seq is found; false: not there. */
 bool rig_take_result(struct rig *rig, uint64_t client, uint64_t seq, netpool_status *status, uint32_t *attempt);
 

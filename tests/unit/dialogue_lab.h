@@ -3,7 +3,7 @@
 #ifndef NP_DIALOGUE_LAB_H
 #define NP_DIALOGUE_LAB_H
 
-#include "client/dialogue.h"
+#include "client/dialogue/dialogue.h"
 #include "tests/support/cmocka_all.h"
 
 enum { LAB_TASKS_MAX = 10000, LAB_SENT_MAX = 256, LAB_RESULT_MAX = 128 };

@@ -2,10 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/label_sets.h"
+#include "client/calls/task_options.h"
+#include "client/dialogue/label_sets.h"
 #include "client/last_error.h"
 #include "client/options.h"
-#include "client/task_options.h"
 #include "common/error.h"
 #include "tests/support/cmocka_all.h"
 

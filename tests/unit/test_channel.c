@@ -15,6 +15,7 @@ enum { SEEN_MAX = 64 };
 
 struct end {
     struct channel *channel;
+    struct link *link; /* the channel's */
     int opened;
     int closed;
     netpool_status status;
@@ -77,6 +78,7 @@ static void open_end(struct pair *pair, struct end *end, struct link *link, Np__
 {
     struct channel_options options = {
         .local_role = role, .max_payload = 10 * 1024 * 1024, .heartbeat_ns = 1000, .timeout_ns = NP_NS_PER_S * 1000};
+    end->link = link;
     assert_int_equal(channel_new(&end->channel, pair->reactor, link, &options, &handler, end, NULL), NETPOOL_OK);
 }
 
@@ -325,6 +327,15 @@ static void b13_a_wire_cut_inside_a_message_delivers_nothing_of_it(void **state)
     free(bytes);
 }
 
+/* Ticks the channel each second up to the fourth, as its owner would. */
+static void tick_for_four_seconds(struct channel *channel)
+{
+    int64_t now = np_clock_now();
+    for (int second = 1; second <= 4; second++) {
+        channel_tick(channel, now + second * NP_NS_PER_S);
+    }
+}
+
 static void b12_silence_past_the_timeout_is_noticed_and_heartbeats_prevent_it(void **state)
 {
     struct pair *pair = *state;
@@ -337,11 +348,67 @@ static void b12_silence_past_the_timeout_is_noticed_and_heartbeats_prevent_it(vo
     channel_tick(pair->broker.channel, now + 3 * NP_NS_PER_S);
     assert_int_equal(pair->broker.closed, 0);
     assert_true(channel_deadline(pair->broker.channel) <= np_clock_now() + 4 * NP_NS_PER_S);
-    channel_tick(pair->broker.channel, np_clock_now() + 4 * NP_NS_PER_S);
+    tick_for_four_seconds(pair->broker.channel);
     assert_int_equal(pair->broker.closed, 1);
     assert_int_equal(pair->broker.status, NETPOOL_UNREACHABLE);
     assert_non_null(strstr(pair->broker.reason, "nothing was heard from the peer for "));
     assert_true(channel_deadline(pair->broker.channel) == NP_NEVER);
+}
+
+/* A process that gets to a channel late has let it wait, which is not the peer's silence. */
+static void what_has_come_is_read_before_a_peer_is_called_silent(void **state)
+{
+    struct pair *pair = *state;
+    channel_set_limits(pair->broker.channel, 1000, 3 * NP_NS_PER_S, 4 * NP_NS_PER_S);
+    send_submit(&pair->client, 1, NULL, 0, CHANNEL_IN_ORDER);
+    channel_flush(pair->client.channel);
+    int64_t now = np_clock_now();
+    channel_tick(pair->broker.channel, now + 4 * NP_NS_PER_S);
+    assert_int_equal(pair->broker.closed, 0);
+    assert_int_equal(pair->broker.seen, 1);
+}
+
+/* Stopped and continued, or frozen together with the peer, which speaks up as soon as it runs again. */
+static void who_has_slept_gives_the_peer_the_whole_timeout_again(void **state)
+{
+    struct pair *pair = *state;
+    channel_set_limits(pair->broker.channel, 1000, NP_NS_PER_S, 4 * NP_NS_PER_S);
+    pair->wire.back.capacity = 10;
+    send_submit(&pair->broker, 1, NULL, 0, CHANNEL_IN_ORDER); /* something that the peer has not taken */
+    channel_flush(pair->broker.channel);
+    int64_t now = np_clock_now() + 1000 * NP_NS_PER_S;
+    channel_tick(pair->broker.channel, now);
+    assert_int_equal(pair->broker.closed, 0);
+    assert_true(channel_deadline(pair->broker.channel) > now);
+    for (int second = 1; second < 4; second++) {
+        channel_tick(pair->broker.channel, now + second * NP_NS_PER_S);
+        assert_int_equal(pair->broker.closed, 0);
+    }
+    channel_tick(pair->broker.channel, now + 4 * NP_NS_PER_S);
+    assert_int_equal(pair->broker.closed, 1);
+    assert_int_equal(pair->broker.status, NETPOOL_UNREACHABLE);
+}
+
+static void a_link_that_tells_the_end_of_its_peer_needs_no_signs_of_life(void **state)
+{
+    struct pair *pair = *state;
+    pair->client.link->tells_end = true;
+    channel_set_limits(pair->client.channel, 1000, NP_NS_PER_S, 4 * NP_NS_PER_S);
+    pair->wire.forth.capacity = 10;
+    send_submit(&pair->client, 1, NULL, 0, CHANNEL_IN_ORDER); /* the peer is stopped: it takes nothing, either */
+    channel_flush(pair->client.channel);
+    size_t written = np_buffer_size(&pair->wire.forth.bytes);
+    pair->wire.forth.capacity = SIZE_MAX;
+    tick_for_four_seconds(pair->client.channel);
+    assert_int_equal(pair->client.closed, 0);
+    assert_int_equal(np_buffer_size(&pair->wire.forth.bytes), written); /* no heartbeats pile up */
+    assert_true(channel_deadline(pair->client.channel) == NP_NEVER);
+    exchange(pair);
+    assert_int_equal(pair->broker.seen, 1);
+    channel_destroy(&pair->broker.channel);
+    channel_ready(pair->client.channel);
+    assert_int_equal(pair->client.closed, 1);
+    assert_int_equal(pair->client.status, NETPOOL_UNREACHABLE);
 }
 
 static void b14_a_peer_that_takes_no_data_is_cut(void **state)
@@ -361,7 +428,7 @@ static void b14_a_peer_that_takes_no_data_is_cut(void **state)
     channel_flush(pair->broker.channel);
     channel_ready(pair->client.channel);
     assert_int_equal(pair->client.seen, 1);
-    channel_tick(pair->client.channel, np_clock_now() + 4 * NP_NS_PER_S);
+    tick_for_four_seconds(pair->client.channel);
     assert_int_equal(pair->client.closed, 1);
     assert_int_equal(pair->client.status, NETPOOL_UNREACHABLE);
 }
@@ -451,6 +518,9 @@ int main(void)
         WITH_PAIR(before_roles_are_known_only_the_opening_messages_pass),
         WITH_PAIR(b13_a_wire_cut_inside_a_message_delivers_nothing_of_it),
         WITH_PAIR(b12_silence_past_the_timeout_is_noticed_and_heartbeats_prevent_it),
+        WITH_PAIR(what_has_come_is_read_before_a_peer_is_called_silent),
+        WITH_PAIR(who_has_slept_gives_the_peer_the_whole_timeout_again),
+        WITH_PAIR(a_link_that_tells_the_end_of_its_peer_needs_no_signs_of_life),
         WITH_PAIR(b14_a_peer_that_takes_no_data_is_cut),
         WITH_PAIR(goodbye_ends_both_sides_with_its_words),
         WITH_PAIR(a_channel_can_be_destroyed_by_its_own_callback),

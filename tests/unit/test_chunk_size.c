@@ -1,7 +1,7 @@
 /* How a map is cut into chunks. */
 #include <string.h>
 
-#include "client/chunk_size.h"
+#include "client/calls/chunk_size.h"
 #include "tests/support/cmocka_all.h"
 
 static void fixed_chunks_are_as_asked_and_the_last_one_is_the_rest(void **state)

@@ -1,7 +1,9 @@
 /* Blocks, buffers, arenas, tables, random numbers, URLs, errors. */
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "common/arena.h"
@@ -22,7 +24,8 @@ static void a_large_block_is_used_again_for_the_next_of_its_size(void **state)
 {
     (void)state;
 #ifndef __SANITIZE_ADDRESS__
-    const size_t size = (size_t)1 << 20;
+    const size_t size = (size_t)64 << 20;
+    np_block_add_reviewer();
     void *block = np_block_new(size);
     assert_non_null(block);
     np_block_free(block);
@@ -32,8 +35,95 @@ static void a_large_block_is_used_again_for_the_next_of_its_size(void **state)
     assert_ptr_equal(with_header, block);
     np_block_free(with_header);
     np_block_free(much_smaller);
+    np_block_remove_reviewer();
 #endif
     np_block_free(NULL);
+}
+
+#ifndef __SANITIZE_ADDRESS__
+static bool is_mapped(const void *page)
+{
+    unsigned char is_there;
+    return mincore((void *)((uintptr_t)page / 4096 * 4096), 1, &is_there) == 0;
+}
+#endif
+
+static void a_large_block_that_nobody_wants_goes_back_to_the_system(void **state)
+{
+    (void)state;
+#ifndef __SANITIZE_ADDRESS__
+    const size_t size = (size_t)64 << 20;
+    np_block_add_reviewer();
+    char *block = np_block_new(size);
+    assert_non_null(block);
+    assert_int_not_equal(np_block_deadline(), NP_NEVER); /* whoever frees it need not know of reviews */
+    np_block_free(block);
+    int64_t first = np_block_deadline();
+    np_block_review(first - 1);
+    assert_true(is_mapped(block + size / 2));
+    np_block_review(first);
+    assert_ptr_equal(np_block_new(size), block);
+    np_block_review(np_block_deadline());
+    np_block_free(block);
+    np_block_review(np_block_deadline());
+    assert_true(is_mapped(block + size / 2));
+    np_block_review(np_block_deadline());
+    assert_false(is_mapped(block + size / 2));
+    assert_int_equal(np_block_deadline(), NP_NEVER);
+
+    block = np_block_new(size);
+    np_block_free(block);
+    assert_true(is_mapped(block + size / 2));
+    np_block_remove_reviewer();
+    assert_false(is_mapped(block + size / 2));
+    block = np_block_new(size);
+    np_block_free(block); /* nobody would review it */
+    assert_false(is_mapped(block + size / 2));
+#endif
+}
+
+#ifndef __SANITIZE_ADDRESS__
+static size_t mapped_bytes(void)
+{
+    size_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%zu", &pages), 1);
+    (void)fclose(file);
+    return pages * 4096;
+}
+
+static void review_until_nothing_is_left(void)
+{
+    while (np_block_deadline() != NP_NEVER) {
+        np_block_review(np_block_deadline());
+    }
+}
+#endif
+
+static void hardly_more_is_kept_than_was_in_use_at_one_time(void **state)
+{
+    (void)state;
+#ifndef __SANITIZE_ADDRESS__
+    const size_t mib = (size_t)1 << 20;
+    const size_t before = mapped_bytes();
+    np_block_add_reviewer();
+    review_until_nothing_is_left();   /* and of earlier tests nothing known */
+    for (size_t i = 0; i < 30; i++) { /* one at a time: each fits none before it */
+        np_block_free(np_block_new((i * 7 % 30 + 1) * mib));
+    }
+    assert_in_range(mapped_bytes() - before, mib, 62 * mib);
+    review_until_nothing_is_left();
+    assert_in_range(mapped_bytes(), 0, before + mib);
+    char *held = np_block_new(mib); /* nothing is to be done about it */
+    for (int i = 0; i < 3 && np_block_deadline() != NP_NEVER; i++) {
+        np_block_review(np_block_deadline());
+    }
+    assert_int_equal(np_block_deadline(), NP_NEVER);
+    np_block_free(held);
+    assert_false(is_mapped(held + mib / 2));
+    np_block_remove_reviewer();
+#endif
 }
 
 /* Each block carries its owner's mark at both ends: nobody else may get it meanwhile. */
@@ -471,6 +561,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_large_block_is_used_again_for_the_next_of_its_size),
+        cmocka_unit_test(a_large_block_that_nobody_wants_goes_back_to_the_system),
+        cmocka_unit_test(hardly_more_is_kept_than_was_in_use_at_one_time),
         cmocka_unit_test(blocks_have_one_owner_whatever_threads_do),
         cmocka_unit_test(shared_blocks_live_until_the_last_reference_is_given_back),
         cmocka_unit_test(blocks_are_shared_by_threads),

@@ -5,25 +5,6 @@
 
 enum { CLIENT = 1 };
 
-/* The worker answers all it was assigned, each after `compute_ns`; returns how many. */
-static size_t answer(struct rig *rig, uint64_t worker, uint8_t session, uint64_t compute_ns)
-{
-    size_t count = 0;
-    const struct rig_message *message;
-    while ((message = rig_take(rig, worker, NP__ENVELOPE__KIND_ASSIGN)) != NULL) {
-        const Np__Assign *assign = message->envelope->assign;
-        for (size_t i = 0; i < assign->n_seqs; i++) {
-            rig_result(rig, worker,
-                       (struct rig_result){.session = session == 0 ? assign->session.data[0] : session,
-                                           .seq = assign->seqs[i],
-                                           .compute_ns = compute_ns});
-            count++;
-        }
-    }
-    rig_flush(rig);
-    return count;
-}
-
 static void higher_priority_goes_first_then_the_older_task(void **state)
 {
     (void)state;
@@ -116,8 +97,8 @@ static void busy_workers_get_runs_of_tasks_and_stay_evenly_loaded(void **state)
     uint64_t workers[] = {rig_worker(rig, 2, 1, "f"), rig_worker(rig, 3, 1, "f")};
     rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 2});
     rig_flush(rig);
-    assert_int_equal(answer(rig, workers[0], CLIENT, 1000), 1); /* idle ones get one each */
-    assert_int_equal(answer(rig, workers[1], CLIENT, 1000), 1);
+    assert_int_equal(rig_answer(rig, workers[0], CLIENT, 1000), 1); /* idle ones get one each */
+    assert_int_equal(rig_answer(rig, workers[1], CLIENT, 1000), 1);
     rig_submit(rig, client, (struct rig_task){.function = "f", .first = 3, .count = TASKS});
     rig_flush(rig);
     size_t counts[2] = {0, 0};
@@ -137,6 +118,58 @@ static void busy_workers_get_runs_of_tasks_and_stay_evenly_loaded(void **state)
     assert_in_range(counts[0], TASKS / 2 - SLACK, TASKS / 2 + SLACK);
     assert_in_range(breaks, 2, TASKS / 8);
     rig_free(rig);
+}
+
+/* Tasks of that length, known to be so long, for idle workers: how many of these get some. */
+static unsigned count_takers(uint64_t compute_ns, uint64_t tasks, uint32_t size, size_t *most)
+{
+    enum { WORKERS = 50 };
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t workers[WORKERS];
+    unsigned takers = 0;
+    for (int i = 0; i < WORKERS; i++) {
+        workers[i] = rig_worker(rig, (uint8_t)(i + 2), 1, "f");
+    }
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 1});
+    rig_flush(rig);
+    for (int i = 0; i < WORKERS; i++) {
+        rig_answer(rig, workers[i], CLIENT, compute_ns);
+    }
+    uint64_t in_batch = size > 0 ? NP_FRAME_BODY_MAX / size : tasks;
+    for (uint64_t done = 0; done < tasks; done += in_batch) {
+        rig_submit(rig, client,
+                   (struct rig_task){.function = "f", .first = 2 + done, .count = in_batch, .size = size});
+    }
+    rig_flush(rig);
+    *most = 0;
+    for (int i = 0; i < WORKERS; i++) {
+        size_t count = rig_take_assigned(rig, workers[i]);
+        takers += count > 0;
+        *most = count > *most ? count : *most;
+    }
+    rig_free(rig);
+    return takers;
+}
+
+static void tasks_worth_less_than_a_message_each_go_to_few_workers(void **state)
+{
+    (void)state;
+    size_t most;
+    assert_in_range(count_takers(1000, 400, 0, &most), 4, 30);
+    assert_true(most <= 125); /* no idle worker is kept waiting for more than 250 us */
+    assert_int_equal(count_takers(1000, 4000, 0, &most), 50);
+    assert_true(most <= 125);
+    assert_int_equal(count_takers(1000, 4, 0, &most), 4);
+    assert_in_range(count_takers(1000, 16, 0, &most), 4, 12);
+    assert_in_range(count_takers(50000, 50, 0, &most), 20, 35);
+    assert_int_equal(count_takers(50000, 500, 0, &most), 50);
+    assert_in_range(most, 10, 12);
+    assert_in_range(count_takers(100000, 50, 0, &most), 20, 35);
+    assert_int_equal(count_takers(200000, 50, 0, &most), 50);
+    assert_int_equal(count_takers(2000000, 50, 0, &most), 50);
+    assert_true(count_takers(1000, 64, 0, &most) < count_takers(1000, 64, 4096, &most)); /* bytes take time, too */
+    assert_true(count_takers(1000, 64, 4096, &most) < count_takers(1000, 64, 32768, &most));
 }
 
 static void workers_get_nothing_before_ready_and_while_they_drain(void **state)
@@ -168,7 +201,7 @@ static void prefetch_grows_for_short_tasks_and_vanishes_for_long_ones(void **sta
     uint64_t worker = rig_worker(rig, 2, 2, "f g");
     rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 4000});
     rig_flush(rig);
-    size_t first = answer(rig, worker, CLIENT, 1000);
+    size_t first = rig_answer(rig, worker, CLIENT, 1000);
     assert_int_equal(first, 4);                                 /* not measured: two a slot */
     assert_int_equal(rig_take_assigned(rig, worker), 2 * 1024); /* microseconds: 1,024 a slot */
     rig_free(rig);
@@ -178,10 +211,117 @@ static void prefetch_grows_for_short_tasks_and_vanishes_for_long_ones(void **sta
     worker = rig_worker(rig, 2, 2, "f g");
     rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 4000});
     rig_flush(rig);
-    answer(rig, worker, CLIENT, 50 * NP_NS_PER_MS);
+    rig_answer(rig, worker, CLIENT, 50 * NP_NS_PER_MS);
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(answer(rig, worker, CLIENT, 50 * NP_NS_PER_MS), 2); /* the slots alone */
+        assert_int_equal(rig_answer(rig, worker, CLIENT, 50 * NP_NS_PER_MS), 2); /* the slots alone */
     }
+    rig_free(rig);
+}
+
+static void a_worker_that_was_full_is_filled_up_when_a_quarter_is_done(void **state)
+{
+    enum { FULL = FUNCTION_SLOT_UNITS };
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t worker = rig_worker(rig, 2, 1, "f");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 1});
+    rig_flush(rig);
+    rig_answer(rig, worker, CLIENT, 1000);
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 2, .count = 2 * FULL});
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, worker), FULL);
+    for (uint64_t done = 1; done <= FULL / 4 + 1; done++) {
+        rig_result(rig, worker, (struct rig_result){.session = CLIENT, .seq = 1 + done, .compute_ns = 1000});
+        rig_flush(rig);
+        assert_int_equal(rig_take_assigned(rig, worker), done <= FULL / 4 ? 0 : FULL / 4 + 1);
+    }
+    rig_free(rig);
+}
+
+/* A worker whose first task took so long, and so many more of that function. */
+static uint64_t full_worker(struct rig *rig, uint64_t client, unsigned slots, uint64_t compute_ns, uint64_t count)
+{
+    uint64_t worker = rig_worker(rig, 2, slots, "f");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 1});
+    rig_flush(rig);
+    rig_answer(rig, worker, CLIENT, compute_ns);
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 2, .count = count});
+    rig_flush(rig);
+    return worker;
+}
+
+static void no_slot_stays_idle_beside_a_queue_of_long_tasks(void **state)
+{
+    (void)state;
+    for (unsigned slots = 2; slots <= 64; slots *= 2) {
+        struct rig *rig = rig_new(NULL);
+        uint64_t client = rig_client(rig, CLIENT, false);
+        uint64_t worker = full_worker(rig, client, slots, 1000000000, 3 * slots);
+        assert_int_equal(rig_take_assigned(rig, worker), slots);
+        for (uint64_t done = 0; done < 2 * slots; done++) {
+            rig_result(rig, worker,
+                       (struct rig_result){.session = CLIENT, .seq = 2 + done, .compute_ns = 1000000000});
+            rig_flush(rig);
+            assert_int_equal(rig_take_assigned(rig, worker), 1);
+        }
+        rig_free(rig);
+    }
+}
+
+/* Two of 3.5 ms at a time: while one runs the other is on its way. */
+static void a_task_that_almost_fills_a_slot_has_another_one_behind_it(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t worker = full_worker(rig, client, 1, 3500000, 10);
+    assert_int_equal(rig_take_assigned(rig, worker), 2);
+    for (uint64_t seq = 2; seq < 10; seq++) {
+        rig_result(rig, worker, (struct rig_result){.session = CLIENT, .seq = seq, .compute_ns = 3500000});
+        rig_flush(rig);
+        assert_int_equal(rig_take_assigned(rig, worker), 1);
+    }
+    rig_free(rig);
+}
+
+/* A tenth of a second there and back: runs that take longer than thought would be noticed late there. */
+static void distant_workers_all_get_their_share_and_are_filled_up_at_once(void **state)
+{
+    (void)state;
+    enum { WORKERS = 8 };
+    struct rig *rig = rig_new(NULL);
+    uint64_t client = rig_client(rig, CLIENT, false);
+    uint64_t workers[WORKERS];
+    for (int i = 0; i < WORKERS; i++) {
+        workers[i] = rig_joining_worker(rig, (uint8_t)(i + 2), 1, "f");
+    }
+    rig_advance(rig, 100);
+    for (int i = 0; i < WORKERS; i++) {
+        rig_say(rig, workers[i], NP__ENVELOPE__KIND_READY);
+    }
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = WORKERS});
+    rig_flush(rig);
+    rig_advance(rig, 100);
+    for (int i = 0; i < WORKERS; i++) {
+        assert_int_equal(rig_answer(rig, workers[i], CLIENT, 2000), 1);
+    }
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 100, .count = WORKERS});
+    rig_flush(rig);
+    for (int i = 0; i < WORKERS; i++) {
+        assert_int_equal(rig_take_assigned(rig, workers[i]), 1);
+    }
+    for (uint64_t first = 1000; first < 1000 + (uint64_t)FUNCTION_SLOT_UNITS * (WORKERS + 1); first += 1024) {
+        rig_submit(rig, client, (struct rig_task){.function = "f", .first = first, .count = 1024});
+    }
+    rig_flush(rig);
+    const struct rig_message *message = rig_take(rig, workers[0], NP__ENVELOPE__KIND_ASSIGN);
+    rig_advance(rig, 100);
+    rig_result(rig, workers[0],
+               (struct rig_result){.session = CLIENT, .seq = message->envelope->assign->seqs[0], .compute_ns = 2000});
+    (void)rig_take_assigned(rig, workers[0]);
+    rig_flush(rig);
+    assert_int_equal(rig_take_assigned(rig, workers[0]), 1);
     rig_free(rig);
 }
 
@@ -318,7 +458,7 @@ static void a_client_that_was_idle_cannot_claim_the_past(void **state)
     rig_submit(rig, a, (struct rig_task){.function = "f", .first = 1, .count = 1000});
     rig_flush(rig);
     for (int i = 0; i < 100; i++) {
-        answer(rig, worker, 0, 10 * NP_NS_PER_MS);
+        rig_answer(rig, worker, 0, 10 * NP_NS_PER_MS);
     }
     rig_submit(rig, b, (struct rig_task){.function = "f", .first = 1, .count = 1000});
     rig_flush(rig);
@@ -326,7 +466,7 @@ static void a_client_that_was_idle_cannot_claim_the_past(void **state)
     struct session *second = session_find(rig->core, rig_hello_of(NP__ROLE__CLIENT, 2).session.data);
     uint64_t before = first->done;
     for (int i = 0; i < 100; i++) {
-        answer(rig, worker, 0, 10 * NP_NS_PER_MS);
+        rig_answer(rig, worker, 0, 10 * NP_NS_PER_MS);
     }
     assert_in_range(first->done - before, 47, 53); /* shared from now on */
     assert_in_range(second->done, 47, 53);
@@ -345,53 +485,6 @@ static void a_task_whose_workers_are_busy_does_not_hold_up_others(void **state)
     rig_flush(rig);
     assert_int_equal(rig_take_assigned(rig, f), 2);
     assert_int_equal(rig_take_assigned(rig, g), 2);
-    rig_free(rig);
-}
-
-static void surplus_of_a_busy_worker_is_withdrawn_for_an_idle_one(void **state)
-{
-    (void)state;
-    struct rig *rig = rig_new(NULL);
-    uint64_t client = rig_client(rig, CLIENT, false);
-    uint64_t busy = rig_worker(rig, 2, 2, "f");
-    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 4});
-    rig_flush(rig);
-    assert_int_equal(rig_take_assigned(rig, busy), 4);
-    assert_null(rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW));
-    uint64_t other = rig_worker(rig, 4, 2, "g"); /* idle, but of no use */
-    assert_null(rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW));
-    uint64_t idle = rig_worker(rig, 3, 2, "f");
-    const struct rig_message *withdraw = rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW);
-    assert_non_null(withdraw);
-    assert_int_equal(withdraw->envelope->withdraw->count, 1);
-    rig_flush(rig);
-    assert_null(rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW)); /* one at a time */
-    rig_returned(rig, busy, CLIENT, 4, 1, true);
-    rig_flush(rig);
-    assert_int_equal(rig_take_assigned(rig, idle), 1);
-    assert_int_equal(rig_take_assigned(rig, other), 0);
-    withdraw = rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW); /* it has one more than it can run */
-    assert_non_null(withdraw);
-    rig_returned(rig, busy, 0, 0, 0, true); /* nothing any more */
-    rig_flush(rig);
-    assert_null(rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW)); /* not asked again until it gets more */
-    rig_free(rig);
-}
-
-static void surplus_that_is_done_sooner_than_moved_stays(void **state)
-{
-    (void)state;
-    struct rig *rig = rig_new(NULL);
-    uint64_t client = rig_client(rig, CLIENT, false);
-    uint64_t busy = rig_worker(rig, 2, 1, "f");
-    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 2});
-    rig_flush(rig);
-    answer(rig, busy, CLIENT, 2000);
-    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 3, .count = 100});
-    rig_flush(rig);
-    assert_int_equal(rig_take_assigned(rig, busy), 100);
-    rig_worker(rig, 3, 1, "f");
-    assert_null(rig_take(rig, busy, NP__ENVELOPE__KIND_WITHDRAW));
     rig_free(rig);
 }
 
@@ -422,15 +515,18 @@ int main(void)
         cmocka_unit_test(b15_a_priority_of_its_own_for_each_of_many_tasks_costs_little),
         cmocka_unit_test(the_least_loaded_worker_that_has_the_function_is_chosen),
         cmocka_unit_test(busy_workers_get_runs_of_tasks_and_stay_evenly_loaded),
+        cmocka_unit_test(tasks_worth_less_than_a_message_each_go_to_few_workers),
         cmocka_unit_test(workers_get_nothing_before_ready_and_while_they_drain),
         cmocka_unit_test(prefetch_grows_for_short_tasks_and_vanishes_for_long_ones),
+        cmocka_unit_test(a_worker_that_was_full_is_filled_up_when_a_quarter_is_done),
+        cmocka_unit_test(no_slot_stays_idle_beside_a_queue_of_long_tasks),
+        cmocka_unit_test(a_task_that_almost_fills_a_slot_has_another_one_behind_it),
+        cmocka_unit_test(distant_workers_all_get_their_share_and_are_filled_up_at_once),
         cmocka_unit_test(a_workers_window_bounds_what_it_holds),
         cmocka_unit_test(a23_fair_share_a_client_with_a_million_tasks_does_not_delay_another_ones_ten),
         cmocka_unit_test(a23_priorities_apply_within_a_client_and_not_between_clients),
         cmocka_unit_test(a_client_that_was_idle_cannot_claim_the_past),
         cmocka_unit_test(a_task_whose_workers_are_busy_does_not_hold_up_others),
-        cmocka_unit_test(surplus_of_a_busy_worker_is_withdrawn_for_an_idle_one),
-        cmocka_unit_test(surplus_that_is_done_sooner_than_moved_stays),
         cmocka_unit_test(assignments_are_batches_within_the_caps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
  * memory. */
 #include <string.h>
 
-#include "client/outstanding.h"
+#include "client/dialogue/outstanding.h"
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "tests/unit/dialogue_lab.h"

@@ -3,9 +3,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/heap.h"
 #include "tests/support/cmocka_all.h"
 
@@ -20,7 +23,7 @@ struct sides {
 static int open_sides(void **state)
 {
     static struct sides sides;
-    sides.program = np_heap_new();
+    sides.program = np_heap_new(1);
     assert_non_null(sides.program);
     sides.workers = np_heap_attach(np_heap_fd(sides.program));
     assert_non_null(sides.workers);
@@ -100,11 +103,11 @@ static void there_is_an_end_to_it(void **state)
 {
     struct sides *sides = *state;
     assert_null(np_heap_take(sides->program, 0));
-    assert_null(np_heap_take(sides->program, (size_t)512 * MIB + 1));
-    void *all = np_heap_take(sides->program, (size_t)512 * MIB);
+    assert_null(np_heap_take(sides->program, NP_HEAP_SLOT_SIZE + 1));
+    void *all = np_heap_take(sides->program, NP_HEAP_SLOT_SIZE);
     assert_non_null(all);
     assert_null(np_heap_take(sides->program, 1));
-    void *theirs = np_heap_take(sides->workers, (size_t)512 * MIB);
+    void *theirs = np_heap_take(sides->workers, NP_HEAP_SLOT_SIZE);
     assert_non_null(theirs);
     assert_true(np_heap_free_block(all));
     assert_true(np_heap_free_block(theirs));
@@ -141,21 +144,96 @@ static bool is_resident(const void *page)
     return is_there & 1;
 }
 
-static void free_memory_goes_back_to_the_system_but_for_some(void **state)
+/* The next one, with all its parts. Returns how many they were. */
+static int review(struct np_heap *heap)
+{
+    int64_t now = np_heap_deadline(heap);
+    int parts = 1;
+    assert_false(np_heap_review(heap, now - 1));
+    assert_true(np_heap_review(heap, now));
+    for (; np_heap_deadline(heap) <= now; parts++) {
+        assert_false(np_heap_review(heap, now)); /* it has begun already */
+    }
+    return parts;
+}
+
+/* Twice what blocks are kept for: used, then unused in one review, then gone. */
+static void memory_that_nobody_uses_goes_back_to_the_system(void **state)
 {
     struct sides *sides = *state;
-    char *block = np_heap_take(sides->program, (size_t)160 * MIB);
-    memset(block, 1, (size_t)160 * MIB);
-    assert_true(np_heap_free_block(block));
-    assert_true(is_resident(block));
-    assert_false(is_resident(block + (size_t)129 * MIB));
-    assert_false(is_resident(block + (size_t)159 * MIB));
+    assert_int_equal(np_heap_deadline(sides->program), NP_NEVER);
+    assert_false(np_heap_review(sides->program, np_clock_now()));
+    char *small = np_heap_take(sides->program, MIB);
+    char *large = np_heap_take(sides->program, (size_t)160 * MIB);
+    char *last = np_heap_take(sides->program, MIB);
+    memset(small, 1, MIB);
+    memset(large, 1, (size_t)160 * MIB);
+    memset(last, 1, MIB);
+    assert_true(np_heap_free_block(large));
+    (void)review(sides->program);
+    char *again = np_heap_take(sides->program, (size_t)80 * MIB);
+    assert_ptr_equal(again, large);
+    assert_true(np_heap_free_block(again));
+    (void)review(sides->program);
+    assert_true(is_resident(large + (size_t)159 * MIB)); /* used before the last review but one */
+    assert_in_range(review(sides->program), 5, 6);       /* none of which keeps takers waiting for long */
+    assert_true(is_resident(large + (size_t)79 * MIB));
+    assert_false(is_resident(large + (size_t)81 * MIB));
+    (void)review(sides->program);
+    assert_false(is_resident(large));
+    assert_int_equal(last[MIB - 1] + small[MIB - 1], 2);
+    assert_true(np_heap_free_block(small));
+    assert_true(np_heap_free_block(last));
+    (void)review(sides->program);
+    assert_false(is_resident(small));
+    assert_false(is_resident(last));
+    assert_int_equal(np_heap_deadline(sides->program), NP_NEVER);
+}
+
+static void a_half_that_nobody_uses_any_more_gives_all_back_but_blocks(void **state)
+{
+    struct sides *sides = *state;
+    np_heap_purge(sides->program, NP_HEAP_WORKERS); /* nothing was there yet */
+    char *freed = np_heap_take(sides->workers, (size_t)40 * MIB);
+    char *held = np_heap_take(sides->workers, MIB);
+    char *ours = np_heap_take(sides->program, MIB);
+    memset(freed, 1, (size_t)40 * MIB);
+    memset(held, 1, MIB);
+    memset(ours, 1, MIB);
+    assert_true(np_heap_free_block(freed));
+    np_heap_purge(sides->program, NP_HEAP_WORKERS);
+    assert_false(is_resident(freed));
+    assert_false(is_resident(freed + (size_t)39 * MIB));
+    assert_int_equal(held[0] + held[MIB - 1] + ours[0], 3);
+    assert_true(np_heap_free_block(ours));
+    np_heap_purge(sides->program, NP_HEAP_PROGRAM);
+    assert_false(is_resident(ours));
+    assert_true(np_heap_free_block(held));
+}
+
+/* The heaps of pools with many workers are larger. */
+static void each_slot_has_its_share_of_a_half(void **state)
+{
+    (void)state;
+    struct np_heap *heap = np_heap_new(3);
+    struct np_heap *workers = np_heap_attach(np_heap_fd(heap));
+    assert_null(np_heap_take(heap, 3 * NP_HEAP_SLOT_SIZE + 1));
+    char *all = np_heap_take(heap, 3 * NP_HEAP_SLOT_SIZE);
+    all[3 * NP_HEAP_SLOT_SIZE - 1] = 'x';
+    char *theirs = pass(heap, workers, all, 3 * NP_HEAP_SLOT_SIZE);
+    assert_int_equal(theirs[3 * NP_HEAP_SLOT_SIZE - 1], 'x');
+    assert_true(np_heap_free_block(theirs));
+    np_heap_leave(workers);
+    np_heap_leave(heap);
+    struct np_heap *largest = np_heap_new(1000);
+    assert_null(np_heap_take(largest, NP_HEAP_SLOTS_MAX * NP_HEAP_SLOT_SIZE + 1));
+    np_heap_leave(largest);
 }
 
 static void a_heap_lasts_as_long_as_its_blocks(void **state)
 {
     (void)state;
-    struct np_heap *heap = np_heap_new();
+    struct np_heap *heap = np_heap_new(1);
     char *block = np_heap_take(heap, MIB);
     np_heap_leave(heap);
     block[MIB - 1] = 'x';
@@ -207,6 +285,47 @@ static void a_worker_process_leaves_what_it_inherited_and_attaches_anew(void **s
     assert_true(np_heap_free_block(again));
 }
 
+static void heap_memory_is_the_systems_again_though_a_forked_child_lives(void **state)
+{
+    (void)state;
+    int channel[2];
+    assert_int_equal(pipe(channel), 0);
+    struct np_heap *heap = np_heap_new(1);
+    int fd = dup(np_heap_fd(heap));
+    char *block = np_heap_take(heap, 8 * MIB);
+    memset(block, 1, 8 * MIB);
+    pid_t child = fork();
+    if (child == 0) {
+        close(channel[1]);
+        char nothing;
+        (void)!read(channel[0], &nothing, 1);
+        _exit(0);
+    }
+    assert_true(np_heap_free_block(block));
+    np_heap_leave(heap);
+    struct stat stat;
+    assert_int_equal(fstat(fd, &stat), 0);
+    assert_int_equal(stat.st_blocks, 0);
+    close(channel[0]);
+    close(channel[1]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    close(fd);
+}
+
+static void a_program_that_locks_its_memory_has_none(void **state)
+{
+    (void)state;
+    if (syscall(SYS_mlockall, MCL_FUTURE) != 0) { /* the sanitizers' mlockall does nothing */
+        skip();                                   /* only root may */
+    }
+    struct np_heap *heap = np_heap_new(1);
+    assert_int_equal(syscall(SYS_munlockall), 0);
+    assert_null(heap);
+    heap = np_heap_new(1);
+    assert_non_null(heap);
+    np_heap_leave(heap);
+}
+
 static void a_limit_of_file_sizes_means_none(void **state)
 {
     (void)state;
@@ -214,7 +333,7 @@ static void a_limit_of_file_sizes_means_none(void **state)
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     struct rlimit small = {.rlim_cur = MIB, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    assert_null(np_heap_new());
+    assert_null(np_heap_new(1));
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
 }
 
@@ -225,7 +344,7 @@ static void a_limit_of_addresses_means_none(void **state)
     assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
     struct rlimit small = {.rlim_cur = (rlim_t)4 << 30, .rlim_max = before.rlim_max};
     if (setrlimit(RLIMIT_AS, &small) == 0) { /* sanitizers need more, and are content until they map something */
-        struct np_heap *heap = np_heap_new();
+        struct np_heap *heap = np_heap_new(1);
         assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
         assert_null(heap);
     }
@@ -236,14 +355,14 @@ static void a_program_has_so_many_heaps_at_most(void **state)
     (void)state;
     struct np_heap *heaps[20] = {0};
     size_t count = 0;
-    while (count < 20 && (heaps[count] = np_heap_new()) != NULL) {
+    while (count < 20 && (heaps[count] = np_heap_new(1)) != NULL) {
         count++;
     }
     assert_in_range(count, 8, 16);
     for (size_t i = 0; i < count; i++) {
         np_heap_leave(heaps[i]);
     }
-    struct np_heap *again = np_heap_new();
+    struct np_heap *again = np_heap_new(1);
     assert_non_null(again);
     np_heap_leave(again);
 }
@@ -258,10 +377,14 @@ int main(void)
         WITH_SIDES(there_is_an_end_to_it),
         WITH_SIDES(places_that_cannot_be_are_refused),
         cmocka_unit_test(memory_that_is_no_heaps_is_left_alone),
-        WITH_SIDES(free_memory_goes_back_to_the_system_but_for_some),
+        WITH_SIDES(memory_that_nobody_uses_goes_back_to_the_system),
+        WITH_SIDES(a_half_that_nobody_uses_any_more_gives_all_back_but_blocks),
+        cmocka_unit_test(each_slot_has_its_share_of_a_half),
         cmocka_unit_test(a_heap_lasts_as_long_as_its_blocks),
         WITH_SIDES(a_forked_childs_frees_do_not_count),
         WITH_SIDES(a_worker_process_leaves_what_it_inherited_and_attaches_anew),
+        cmocka_unit_test(heap_memory_is_the_systems_again_though_a_forked_child_lives),
+        cmocka_unit_test(a_program_that_locks_its_memory_has_none),
         cmocka_unit_test(a_limit_of_file_sizes_means_none),
         cmocka_unit_test(a_limit_of_addresses_means_none),
         cmocka_unit_test(a_program_has_so_many_heaps_at_most),

@@ -1,5 +1,5 @@
 /* Tasks by their numbers. */
-#include "client/outstanding.h"
+#include "client/dialogue/outstanding.h"
 #include "tests/support/cmocka_all.h"
 
 enum { MANY = 100000 };

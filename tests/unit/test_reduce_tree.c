@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/reduce_tree.h"
+#include "client/calls/reduce_tree.h"
 #include "tests/support/block_of.h"
 #include "tests/support/cmocka_all.h"
 

@@ -8,8 +8,8 @@
 
 #include "tests/system/pool/pool_cases.h"
 
-void gates_close(struct gates *gates, netpool *pool, const char *function, unsigned count,
-                 const netpool_task_options *options)
+void gates_submit(struct gates *gates, netpool *pool, const char *function, unsigned count,
+                  const netpool_task_options *options)
 {
     const char *base = getenv("TMPDIR");
     *gates = (struct gates){.count = count};
@@ -24,10 +24,21 @@ void gates_close(struct gates *gates, netpool *pool, const char *function, unsig
         assert_int_equal(netpool_submit(pool, function, bytes_of(path, strlen(path)), options, &gates->futures[i]),
                          NETPOOL_OK);
     }
-    for (unsigned i = 0; i < count; i++) {
+}
+
+void gates_reach(struct gates *gates)
+{
+    for (unsigned i = 0; i < gates->count; i++) {
         gates->opened[i] = open(gates->path[i], O_WRONLY | O_CLOEXEC); /* waits for the other end */
         assert_true(gates->opened[i] >= 0);
     }
+}
+
+void gates_close(struct gates *gates, netpool *pool, const char *function, unsigned count,
+                 const netpool_task_options *options)
+{
+    gates_submit(gates, pool, function, count, options);
+    gates_reach(gates);
 }
 
 void gates_open(struct gates *gates, netpool_status expected)

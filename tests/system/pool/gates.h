@@ -16,7 +16,14 @@ struct gates {
     unsigned count;
 };
 
-/* Submits as many tasks as there are gates; returns when all of them run. */
+/* Submits as many tasks as there are gates. */
+void gates_submit(struct gates *gates, netpool *pool, const char *function, unsigned count,
+                  const netpool_task_options *options);
+
+/* Returns when all of them run. */
+void gates_reach(struct gates *gates);
+
+/* Both. */
 void gates_close(struct gates *gates, netpool *pool, const char *function, unsigned count,
                  const netpool_task_options *options);
 

@@ -212,6 +212,53 @@ static void a23_urgent_task_overtakes_what_waits(void **state)
     assert_in_range(race.urgent_at, 1, count);
 }
 
+enum { SHORT_TASKS = 300 };
+
+/* Of the function that also comes to gates: this one is open. */
+static void submit_short(netpool *pool, netpool_future **futures)
+{
+    for (int i = 0; i < SHORT_TASKS; i++) {
+        assert_int_equal(netpool_submit(pool, "pass_gate", bytes_of("/dev/null", 9), NULL, &futures[i]), NETPOOL_OK);
+    }
+}
+
+static void expect_short(netpool_future **futures)
+{
+    for (int i = 0; i < SHORT_TASKS; i++) {
+        expect_end(&futures[i], NETPOOL_OK);
+    }
+}
+
+/* The long ones end after the last short one has: a single executor is left for these, wherever they have been sent.
+ */
+static void a23_short_tasks_do_not_wait_behind_long_ones_of_their_function(void **state)
+{
+    enum { ROUNDS = 5, WAVES = 3 };
+    const struct pool_fixture *fixture = *state;
+    if (fixture->slots == 1) {
+        skip(); /* who should run them? */
+    }
+    netpool *pool = pool_of(state);
+    netpool_future *futures[2 + WAVES][SHORT_TASKS];
+    for (int round = 0; round < ROUNDS; round++) {
+        struct gates gates;
+        submit_short(pool, futures[0]);
+        expect_short(futures[0]); /* now it is known as short */
+        submit_short(pool, futures[0]);
+        gates_submit(&gates, pool, "pass_gate", fixture->slots - 1, NULL);
+        submit_short(pool, futures[1]);
+        gates_reach(&gates);
+        for (int i = 0; i < WAVES; i++) {
+            submit_short(pool, futures[2 + i]);
+        }
+        for (int i = 0; i < 2 + WAVES; i++) {
+            expect_short(futures[i]);
+        }
+        gates_open(&gates, NETPOOL_OK);
+    }
+    netpool_close(&pool);
+}
+
 const struct CMUnitTest order_cases[] = {
     cmocka_unit_test(a16_timeout_counts_from_the_start_and_expiry_from_submission),
     cmocka_unit_test(a16_what_ended_a_task_at_its_deadline_is_said),
@@ -219,5 +266,6 @@ const struct CMUnitTest order_cases[] = {
     cmocka_unit_test(a22_lane_goes_on_after_tasks_that_end_without_a_result),
     cmocka_unit_test(a22_lanes_of_two_pools_are_two_lanes),
     cmocka_unit_test(a23_urgent_task_overtakes_what_waits),
+    cmocka_unit_test(a23_short_tasks_do_not_wait_behind_long_ones_of_their_function),
 };
 const size_t order_case_count = sizeof order_cases / sizeof order_cases[0];

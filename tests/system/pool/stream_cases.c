@@ -1,4 +1,6 @@
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "tests/system/pool/pool_cases.h"
@@ -207,6 +209,55 @@ static void a6_empty_stream_ends_at_once(void **state)
     netpool_close(&pool);
 }
 
+struct race {
+    netpool_stream *stream;
+    atomic_bool has_begun;
+    uint64_t put; /* with success */
+};
+
+static void *put_until_over(void *context)
+{
+    struct race *race = context;
+    atomic_store(&race->has_begun, true);
+    while (netpool_stream_put(race->stream, bytes_of(&race->put, sizeof race->put), 60000) == NETPOOL_OK) {
+        race->put++;
+    }
+    return NULL;
+}
+
+static void *end_soon(void *context)
+{
+    struct race *race = context;
+    while (!atomic_load(&race->has_begun)) {
+        (void)sched_yield();
+    }
+    netpool_stream_end(race->stream);
+    return NULL;
+}
+
+/* One thread puts, one ends, one takes. */
+static void a6_each_item_that_was_put_comes_out_before_a_stream_that_is_ended_meanwhile_says_closed(void **state)
+{
+    netpool *pool = pool_of(state);
+    for (int round = 0; round < 500; round++) {
+        netpool_stream_options options = {.unordered = round % 2 == 0};
+        struct race race = {.stream = open_stream(pool, "square", &options)};
+        pthread_t threads[2];
+        assert_int_equal(pthread_create(&threads[0], NULL, put_until_over, &race), 0);
+        assert_int_equal(pthread_create(&threads[1], NULL, end_soon, &race), 0);
+        uint64_t taken = 0;
+        netpool_status status;
+        while ((status = netpool_stream_next(race.stream, 60000, NULL, NULL)) == NETPOOL_OK) {
+            taken++;
+        }
+        assert_int_equal(status, NETPOOL_CLOSED);
+        assert_int_equal(pthread_join(threads[0], NULL) + pthread_join(threads[1], NULL), 0);
+        assert_int_equal(taken, race.put);
+        netpool_stream_close(&race.stream);
+    }
+    netpool_close(&pool);
+}
+
 const struct CMUnitTest stream_cases[] = {
     cmocka_unit_test(a6_ordered_stream_gives_results_in_the_order_of_its_inputs),
     cmocka_unit_test(a6_unordered_stream_gives_each_result_once),
@@ -216,5 +267,6 @@ const struct CMUnitTest stream_cases[] = {
     cmocka_unit_test(a6_stream_may_be_closed_in_the_middle),
     cmocka_unit_test(a6_put_that_waits_is_told_of_the_end),
     cmocka_unit_test(a6_empty_stream_ends_at_once),
+    cmocka_unit_test(a6_each_item_that_was_put_comes_out_before_a_stream_that_is_ended_meanwhile_says_closed),
 };
 const size_t stream_case_count = sizeof stream_cases / sizeof stream_cases[0];

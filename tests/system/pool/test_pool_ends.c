@@ -2,15 +2,20 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "proto/limits.h"
 #include "tests/support/fake_broker.h"
 #include "tests/system/pool/pool_cases.h"
 
@@ -376,6 +381,128 @@ static void b39_programs_that_ignore_or_reap_their_children_may_have_pools(void 
     run_apart(use_with_children_reaped, NETPOOL_START_SPAWN);
 }
 
+enum { FEW_DESCRIPTORS = 30 }; /* a pool needs fewer */
+
+/* However few there are: either the pool works, or opening it says why not. */
+static int open_with_few_descriptors(netpool_start_method method)
+{
+    netpool_options options = {.start_method = method};
+    rlim_t enough = 0;
+    for (rlim_t count = 4; count < FEW_DESCRIPTORS; count++) {
+        const struct rlimit few = {count, FEW_DESCRIPTORS};
+        netpool *pool = NULL;
+        netpool_error error;
+        if (setrlimit(RLIMIT_NOFILE, &few) != 0) {
+            return 2;
+        }
+        if (netpool_open(&pool, "local:2", &options, &error) != NETPOOL_OK) {
+            if (error.status != NETPOOL_SYSTEM || strstr(error.message, "Too many open files") == NULL) {
+                (void)fprintf(stderr, "%u descriptors: %s\n", (unsigned)count, error.message);
+                return 3;
+            }
+            continue;
+        }
+        enough = enough == 0 ? count : enough;
+        uint64_t number = 7;
+        netpool_task_options in_time = {.expiry_ms = SOON_NS / NP_NS_PER_MS}; /* of a test that fails */
+        netpool_future *future;
+        bool good = netpool_submit(pool, "square", bytes_of(&number, 8), &in_time, &future) == NETPOOL_OK &&
+                    netpool_wait(future, -1, NULL) == NETPOOL_OK;
+        netpool_future_free(&future);
+        netpool_close(&pool);
+        if (!good) {
+            return 4;
+        }
+    }
+    return enough > 4 ? 0 : 5;
+}
+
+static void local_pool_with_few_descriptors_works_or_is_not_opened(void **state)
+{
+    (void)state;
+    run_apart(open_with_few_descriptors, NETPOOL_START_FORK);
+}
+
+/* For ten seconds no executor can be started: nobody waits for what is queued any longer than that. */
+static void local_pool_that_can_start_no_executor_ends_its_tasks(void **state)
+{
+    (void)state;
+    const struct rlimit none = {0, 0};
+    netpool *pool = open_pool("local:1", NULL);
+    assert_true(square_works(pool));
+    assert_int_equal(prlimit(only_child_of(getpid()), RLIMIT_NOFILE, &none, NULL), 0);
+    netpool_future *crash = submit(pool, "crash", 0);
+    netpool_future *square = submit(pool, "square", 7);
+    assert_int_equal(netpool_wait(square, 6 * SOON_NS / NP_NS_PER_MS, NULL), NETPOOL_UNREACHABLE);
+    assert_non_null(strstr(netpool_last_error(), "no executor can be started: Too many open files"));
+    assert_true(netpool_wait(crash, -1, NULL) != NETPOOL_OK);
+    netpool_future_free(&square);
+    netpool_future_free(&crash);
+    end_in_time(pool, false);
+}
+
+/* A program with a local pool, which it uses once more when it is told to. */
+struct program {
+    pid_t pid;
+    int go;     /* write end of a pipe */
+    int worker; /* pidfd of its worker process */
+};
+
+static void start_program(struct program *program)
+{
+    int go[2];
+    int worker[2];
+    assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(worker, O_CLOEXEC), 0);
+    program->pid = fork();
+    assert_true(program->pid >= 0);
+    if (program->pid == 0) {
+        char told;
+        pid_t child = 0;
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves it stopped */
+        netpool *pool = open_pool("local:2", NULL);
+        bool good = square_works(pool) && process_children(getpid(), &child, 1) == 1 &&
+                    write(worker[1], &child, sizeof child) == sizeof child && read(go[0], &told, 1) == 1 &&
+                    square_works(pool);
+        netpool_close(&pool);
+        _exit(good ? 0 : 1);
+    }
+    pid_t child;
+    assert_int_equal(read(worker[0], &child, sizeof child), sizeof child);
+    program->go = go[1];
+    program->worker = (int)syscall(SYS_pidfd_open, child, 0);
+    assert_true(program->worker >= 0);
+    close(go[0]);
+    close(worker[0]);
+    close(worker[1]);
+}
+
+/* Ctrl-Z, a debugger, a frozen container: the two know without a time-out whether the other one lives. */
+static void local_pool_survives_that_either_process_is_stopped_for_long(void **state)
+{
+    (void)state;
+    enum { STOPPED_MS = NP_TIMEOUT_MS + 1500 };
+    struct program programs[2];
+    struct pollfd ended[2];
+    int status;
+    for (int i = 0; i < 2; i++) {
+        start_program(&programs[i]);
+        ended[i] = (struct pollfd){.fd = programs[i].worker, .events = POLLIN};
+    }
+    assert_int_equal(kill(programs[0].pid, SIGSTOP), 0);
+    assert_int_equal(syscall(SYS_pidfd_send_signal, programs[1].worker, SIGSTOP, NULL, 0), 0);
+    assert_int_equal(poll(ended, 2, STOPPED_MS), 0);
+    assert_int_equal(kill(programs[0].pid, SIGCONT), 0);
+    assert_int_equal(syscall(SYS_pidfd_send_signal, programs[1].worker, SIGCONT, NULL, 0), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(write(programs[i].go, "x", 1), 1);
+        assert_int_equal(waitpid(programs[i].pid, &status, 0), programs[i].pid);
+        assert_int_equal(status, 0);
+        close(programs[i].go);
+        close(programs[i].worker);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static enum cluster_kind tls = CLUSTER_TLS;
@@ -405,6 +532,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_prestate(b6_killed_program_leaves_no_process_behind, &by_spawn),
         cmocka_unit_test(local_pool_works_with_the_standard_streams_closed),
         cmocka_unit_test(b39_programs_that_ignore_or_reap_their_children_may_have_pools),
+        cmocka_unit_test(local_pool_with_few_descriptors_works_or_is_not_opened),
+        cmocka_unit_test(local_pool_that_can_start_no_executor_ends_its_tasks),
+        cmocka_unit_test(local_pool_survives_that_either_process_is_stopped_for_long),
         cmocka_unit_test(b36_a_thousand_local_pools_leak_nothing),
         cmocka_unit_test_prestate(a11_pools_of_a_stopped_broker_end_in_time, &tls),
         cmocka_unit_test_prestate(a11_pools_of_a_stopped_broker_end_in_time, &ipc),

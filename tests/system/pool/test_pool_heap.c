@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/netpool.h"
@@ -295,6 +296,48 @@ static void memory_is_used_again_and_none_is_lost_to_crashes(void **state)
     assert_int_equal(heap_bytes(), -1);
 }
 
+static void wait_for_heap_below(long long bytes)
+{
+    const struct timespec pause = {.tv_nsec = 20000000};
+    for (int i = 0; i < 1500 && heap_bytes() >= bytes; i++) { /* half a minute; it takes three seconds */
+        (void)nanosleep(&pause, NULL);
+    }
+    assert_true(heap_bytes() < bytes);
+}
+
+static void an_idle_pool_gives_its_memory_back_but_for_what_is_held(void **state)
+{
+    (void)state;
+    netpool *pool = open_pool("local:2", NETPOOL_START_FORK);
+    enum { SIZE = 48 * MIB, HELD = 3 * MIB };
+    uint8_t *bytes = malloc(SIZE);
+    fill(bytes, SIZE, 9);
+    netpool_future *futures[4];
+    for (int i = 0; i < 4; i++) {
+        futures[i] = submit(pool, "echo", bytes, SIZE);
+    }
+    netpool_future *held = submit(pool, "plus_one", bytes, HELD);
+    for (int i = 0; i < 4; i++) {
+        assert_result(futures[i], bytes, SIZE);
+        netpool_future_free(&futures[i]);
+    }
+    assert_int_equal(netpool_wait(held, -1, NULL), NETPOOL_OK);
+    assert_true(heap_bytes() >= SIZE);
+    wait_for_heap_below(HELD + 2 * MIB);
+    netpool_result result;
+    assert_int_equal(netpool_wait(held, 0, &result), NETPOOL_OK);
+    for (size_t i = 0; i < HELD; i++) {
+        assert_int_equal(((const uint8_t *)result.data)[i], (uint8_t)(bytes[i] + 1));
+    }
+    netpool_future_free(&held);
+    wait_for_heap_below(MIB);
+    netpool_future *again = submit(pool, "echo", bytes, SIZE);
+    assert_result(again, bytes, SIZE);
+    netpool_future_free(&again);
+    free(bytes);
+    netpool_close(&pool);
+}
+
 static void what_a_function_must_not_write_to_ends_it_and_nothing_else(void **state)
 {
     (void)state;
@@ -467,6 +510,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(results_made_in_place_and_changed_minds_arrive),
         cmocka_unit_test(a_result_outlives_its_pool),
         cmocka_unit_test(memory_is_used_again_and_none_is_lost_to_crashes),
+        cmocka_unit_test(an_idle_pool_gives_its_memory_back_but_for_what_is_held),
         cmocka_unit_test(what_a_function_must_not_write_to_ends_it_and_nothing_else),
         cmocka_unit_test(a_result_that_was_given_out_cannot_be_written_to_any_more),
         cmocka_unit_test(small_and_large_results_in_turn_take_no_more_than_they_need),
