@@ -35,7 +35,7 @@ def spread_of(phase):
 def measure_gateways(build, gateways, seconds):
     figures = {}
     with Cluster(build, "tls", broker_options=["--gateways", str(gateways)]) as cluster:
-        rate = sizes.run_sizes(build, "queued", WINDOW, seconds, cluster)["rate"]
+        rate = sizes.run_sizes(build, "stream", WINDOW, seconds, cluster)["rate"]
         trip = sizes.run_sizes(build, "payload", 16, seconds, cluster)["trips"]
         big = sizes.run_sizes(build, "payload", sizes.MIB, seconds, cluster)["rate"]
         cluster.simulate_workers(CLIENTS)

@@ -18,8 +18,8 @@ import sizes
 from cluster import Cluster
 
 CASES = {  # name: pool, mode and size of bench_sizes, phase
-    "a task of 16 B in a stream, 16,384 under way, tls": ("tls", "queued", 16384, "rate"),
-    "a task of 16 B in a stream, 16,384 under way, local": ("local", "queued", 16384, "rate"),
+    "a task of 16 B in a stream, 16,384 under way, tls": ("tls", "stream", 16384, "rate"),
+    "a task of 16 B in a stream, 16,384 under way, local": ("local", "stream", 16384, "rate"),
     "a round trip, tls": ("tls", "payload", 16, "trips"),
     "a round trip, local": ("local", "payload", 16, "trips"),
 }

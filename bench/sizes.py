@@ -1,8 +1,9 @@
 """Cost against size (./dev bench --sizes): queues of 1 to 1,000,000 tasks, 1 to 1,000 workers, payloads of 16 B to 64 MiB.
 
 Every point is measured once a round, in turn, every second round backwards, and counts with its median. Queues and payloads
-go through a whole pool. Workers are simulated: a process that holds all their connections stands in for them, because a
-thousand real ones need a thousand hosts' processors. The core's own time and memory are taken without links.
+go through a whole pool, payloads through a floor of the same size next to it. Workers are simulated: a process that holds all
+their connections stands in for them, because a thousand real ones need a thousand hosts' processors. The core's own time and
+memory are taken without links.
 
 What grows with a size is judged by the program itself, see VERDICT.
 """
@@ -10,6 +11,7 @@ What grows with a size is judged by the program itself, see VERDICT.
 import json
 import math
 import os
+import statistics
 import sys
 from dataclasses import dataclass
 
@@ -22,9 +24,12 @@ ROUNDS = 3
 TIMEOUT_S = 180
 CORE_TASKS = 1000000
 WORKERS_QUEUED = 100000  # in the core's queue
-WORKERS_WINDOW = 16384  # under way while the rate is taken
+WORKERS_WINDOW = 16384  # under way while the rate is taken, whatever the workers
+WORKER_WINDOW = 1000  # under way for each of them
 KIB = 1024
 MIB = 1048576
+
+FLOOR_SHARE = 0.5  # of the seconds: less goes on in it that could vary
 
 PANEL_HEIGHT = 210
 AXIS_HEIGHT = 34
@@ -37,7 +42,13 @@ VERDICT = f"""An amount that belongs to the whole (a latency, the time or memory
 belongs to a single task, worker or byte may not grow at all. "exponent": of size in the cost, by least squares over all
 medians; "worst step": from one size to the next, beyond what linear growth explains. Not worse than linear: the exponent is
 at most {EXPONENT_SLACK} above what is allowed and no step more than {STEP_SLACK} x. "rises": the most that the cost of one
-(task, worker, byte; a latency as it is) grows from a smaller to a larger size; 1 is flat."""
+(task, worker, byte; a latency as it is) grows from a smaller to a larger size; 1 is flat.
+
+Payloads are judged a second time beyond their floor, a bare program that moves the same bytes in the same round. Its own
+exponent and steps are computed alike ("floor's step": at the size of netpool's worst). What the floor exceeds linear growth by
+at a step is taken off netpool's step there, and nowhere else: a floor that does better than linear changes nothing, and a step
+that netpool takes one size earlier or later than the floor counts in full. The same for the exponent. "beyond the floor" is
+"yes" when what is left is within the same limits."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class Figure:
     is_whole: bool = False  # may grow like the size
     is_rate: bool = False  # its inverse is the cost
     per_size: bool = False  # what is to be flat is the cost divided by the size
+    floor: str = ""  # the figure of the same axis that it is compared with
+    is_judged: bool = True
 
     def cost(self, value):
         return 1 / value if self.is_rate else value
@@ -68,13 +81,19 @@ class Axis:
         return binary(size) if self.is_binary else f"{size:,}"
 
 
-def payload_figures(roles):
-    return (Figure("rate", "there and back, four under way", "MiB/s", is_rate=True),
-            Figure("p50", "round trip, median", "us", is_whole=True, per_size=True),
-            Figure("p99", "round trip, p99", "us", is_whole=True, per_size=True),
+def payload_figures(floor, roles):
+    return (Figure("rate", "there and back, four under way", "MiB/s", is_rate=True, floor="floor_rate"),
+            Figure("floor_rate", floor, "MiB/s", is_rate=True, is_judged=False),
+            Figure("p50", "round trip, median", "us", is_whole=True, per_size=True, floor="floor_p50"),
+            Figure("floor_p50", floor, "us", is_whole=True, is_judged=False),
+            Figure("p99", "round trip, p99", "us", is_whole=True, per_size=True, floor="floor_p99"),
+            Figure("floor_p99", floor, "us", is_whole=True, is_judged=False),
+            Figure("trips", "round trips timed", "a round", is_judged=False),
             *(Figure(role, f"peak memory, {role}", "MiB", is_whole=True, per_size=True) for role in roles))
 
 
+LENGTH = ("Both are warmed up; then at least 100 round trips are timed (20 from 16 MiB), and at least 24 payloads pass for the "
+          "rate, unless that takes more than 6 s. The p99 of fewer than 200 is the longest or next to it.")
 PAYLOADS = (16, 64, 256, KIB, 4 * KIB, 16 * KIB, 32 * KIB, 48 * KIB, 64 * KIB, 96 * KIB, 128 * KIB, 256 * KIB, MIB, 4 * MIB,
             16 * MIB, 64 * MIB)
 AXES = (
@@ -86,22 +105,30 @@ AXES = (
         Figure("rest_p99", "the same, p99", "us", is_whole=True),
         Figure("busy_p50", "round trip of another client, queue at work", "us", is_whole=True),
         Figure("busy_p99", "the same, p99", "us", is_whole=True),
-    ), what="TLS pool with two workers; the core alone for its time and memory; tasks of 16 B. At rest: the queued tasks wait for "
-            "a label that no worker has. At work: the queue is drained and refilled at full speed by processes that share two "
-            "cores with the other client's."),
+    ), what="TLS pool with two workers; the core alone for its time and memory; tasks of 16 B. At rest: the queued tasks wait "
+            "for a label that no worker has. At work: the queue is drained and refilled at full speed by processes that share "
+            "two cores with the other client's. Before its rate is taken, so many tasks have passed twice, and once more they "
+            "pass while it is."),
     Axis("workers", "workers", (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000), (
         Figure("core_ns", "core, a task", "ns", is_whole=True),
         Figure("broker_ns", "broker, a task", "ns", is_whole=True),
         Figure("broker_bytes", "broker, a worker", "bytes"),
         Figure("rate", "rate", "tasks/s", is_whole=True, is_rate=True),
+        Figure("each_broker_ns", f"broker, a task, {WORKER_WINDOW:,} under way a worker", "ns"),
+        Figure("each_rate", f"rate, {WORKER_WINDOW:,} under way a worker", "tasks/s", is_rate=True),
         Figure("p50", "round trip, otherwise idle", "us", is_whole=True),
         Figure("p99", "the same, p99", "us", is_whole=True),
-    ), what=f"Simulated workers over TLS, in one process; {WORKERS_WINDOW:,} tasks of 16 B under way for the rate. The core alone "
-            f"has {WORKERS_QUEUED:,} queued. A thousand workers share what is under way: batches get smaller, messages more."),
-    Axis("tls", "payload over TLS", PAYLOADS, payload_figures(("client", "broker", "worker")), is_binary=True,
-         what="Pool with two workers, started anew for each size. A worker's memory is that of its supervisor and one executor."),
-    Axis("local", "payload, local", PAYLOADS, payload_figures(("client", "worker")), is_binary=True,
-         what="`local:2`: the broker is a thread of the client."),
+    ), what=f"Simulated workers over TLS, in one process; tasks of 16 B. The core alone has {WORKERS_QUEUED:,} queued. Rate "
+            f"and broker are measured twice. With {WORKERS_WINDOW:,} tasks under way whatever the workers, a thousand share "
+            "them, 16 each: messages hold fewer tasks, and the broker's time a task becomes that of a message, which may grow "
+            f"like the workers. With {WORKER_WINDOW:,} under way for every worker, so 1,000 to 1,000,000, messages have as "
+            "much to hold everywhere, and what a task costs may not grow."),
+    Axis("tls", "payload over TLS", PAYLOADS, payload_figures("tls relay", ("client", "broker", "worker")), is_binary=True,
+         what="Pool with two workers, started anew for each size. A worker's memory is that of its supervisor and one "
+              "executor. Floor: `tls relay` with payloads of this size. " + LENGTH),
+    Axis("local", "payload, local", PAYLOADS, payload_figures("copy", ("client", "worker")), is_binary=True,
+         what="`local:2`: the broker is a thread of the client. Floor: `copy`, two processes that share eight buffers of this "
+              "size, one copy there and one back, each waking the other from a processor of its own. " + LENGTH),
 )
 
 
@@ -115,6 +142,13 @@ def run_sizes(build, mode, size, seconds, cluster=None):
     command = [build / "bench/bench_sizes", cluster.url if cluster else "local:2", mode, size, seconds]
     return watch.run_phases(command, cluster.environment if cluster else dict(os.environ),
                             cluster.roles() if cluster else None, TIMEOUT_S + 20 * seconds)
+
+
+def run_floor(build, name, size, seconds):
+    command = [build / "bench" / name, *(["payload"] if name == "floor_tls_relay" else []), size, FLOOR_SHARE * seconds]
+    phases = watch.run_phases(command, dict(os.environ), None, TIMEOUT_S + 20 * seconds)
+    return {"floor_rate": phases["rate"]["rate"] * size / MIB, "floor_p50": phases["trips"]["p50"],
+            "floor_p99": phases["trips"]["p99"]}
 
 
 def measure_queue(build, queued, seconds):
@@ -133,26 +167,30 @@ def measure_workers(build, workers, seconds):
         cluster.simulate_workers(workers)
         grown = watch.memory([cluster.broker.pid], "VmRSS") - before
         trip = run_sizes(build, "payload", 16, seconds, cluster)["trips"]
-        rate = run_sizes(build, "queued", WORKERS_WINDOW, seconds, cluster)["rate"]
+        rate = run_sizes(build, "stream", WORKERS_WINDOW, seconds, cluster)["rate"]
+        each = run_sizes(build, "stream", WORKER_WINDOW * workers, seconds, cluster)["rate"]
     return {"core_ns": run_core(build, WORKERS_QUEUED, workers)["ns"], "broker_bytes": grown / workers,
             "broker_ns": rate["spent"]["broker"]["ns"] / rate["count"], "rate": rate["rate"],
+            "each_broker_ns": each["spent"]["broker"]["ns"] / each["count"], "each_rate": each["rate"],
             "p50": trip["p50"], "p99": trip["p99"]}
 
 
 def payload_point(size, phases):
     peak = phases["rate"]["peak"]
     figures = {"rate": phases["rate"]["rate"] * size / MIB, "p50": phases["trips"]["p50"], "p99": phases["trips"]["p99"],
-               "client": peak["client"] / MIB, "worker": (peak["supervisor"] + peak["executor"]) / MIB}
+               "trips": phases["trips"]["count"], "client": peak["client"] / MIB,
+               "worker": (peak["supervisor"] + peak["executor"]) / MIB}
     return {**figures, "broker": peak["broker"] / MIB} if "broker" in peak else figures
 
 
 def measure_tls(build, size, seconds):
     with Cluster(build, "tls") as cluster:
-        return payload_point(size, run_sizes(build, "payload", size, seconds, cluster))
+        point = payload_point(size, run_sizes(build, "payload", size, seconds, cluster))
+    return {**point, **run_floor(build, "floor_tls_relay", size, seconds)}
 
 
 def measure_local(build, size, seconds):
-    return payload_point(size, run_sizes(build, "payload", size, seconds))
+    return {**payload_point(size, run_sizes(build, "payload", size, seconds)), **run_floor(build, "floor_copy", size, seconds)}
 
 
 MEASURES = {"queue": measure_queue, "workers": measure_workers, "tls": measure_tls, "local": measure_local}
@@ -176,48 +214,82 @@ def measure(build, seconds, rounds, summarize):
                     for size in axis.sizes] for axis in AXES}}
 
 
-def judge(axis, figure, points):
-    """How a cost grows with its size."""
-    sizes = [point["size"] for point in points]
-    costs = [figure.cost(point[figure.name]["median"]) for point in points]
-    x, y = [math.log(size) for size in sizes], [math.log(max(cost, 1e-12)) for cost in costs]
+def exponent_of(sizes, costs):
+    """The slope of a line through the logarithms, by least squares."""
+    x, y = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
     middle_x, middle_y = sum(x) / len(x), sum(y) / len(y)
-    exponent = sum((a - middle_x) * (b - middle_y) for a, b in zip(x, y)) / sum((a - middle_x) ** 2 for a in x)
-    allowed = 1 if figure.is_whole else 0
-    step, at = max((costs[i] / max(costs[i - 1], 1e-12) / (sizes[i] / sizes[i - 1]) ** allowed, i)
-                   for i in range(1, len(sizes)))
+    return sum((a - middle_x) * (b - middle_y) for a, b in zip(x, y)) / sum((a - middle_x) ** 2 for a in x)
+
+
+def steps_of(sizes, costs, allowed):
+    """From each size to the next, beyond what is allowed."""
+    return [costs[i] / costs[i - 1] / (sizes[i] / sizes[i - 1]) ** allowed for i in range(1, len(sizes))]
+
+
+def is_within(exponent, step, allowed):
+    return exponent <= allowed + EXPONENT_SLACK and step <= STEP_SLACK
+
+
+def judge(axis, figure, points):
+    """How a cost grows with its size, and how much of that is its floor's."""
+    def costs_of(name):
+        return [max(figure.cost(point[name]["median"]), 1e-12) for point in points]
+
+    sizes, costs, allowed = [point["size"] for point in points], costs_of(figure.name), 1 if figure.is_whole else 0
+    exponent, steps = exponent_of(sizes, costs), steps_of(sizes, costs, allowed)
+    worst = steps.index(max(steps))
     flat = [cost / size if figure.per_size else cost for cost, size in zip(costs, sizes)]
-    rises = max(flat[j] / max(flat[i], 1e-12) for i in range(len(flat)) for j in range(i, len(flat)))
-    return {"exponent": exponent, "allowed": allowed, "step": step, "at": axis.write(sizes[at]), "rises": rises,
-            "is_linear": exponent <= allowed + EXPONENT_SLACK and step <= STEP_SLACK}
+    rises = max(flat[j] / flat[i] for i in range(len(flat)) for j in range(i, len(flat)))
+    verdict = {"exponent": exponent, "allowed": allowed, "step": steps[worst], "at": axis.write(sizes[worst + 1]),
+               "rises": rises, "is_linear": is_within(exponent, steps[worst], allowed)}
+    if not figure.floor:
+        return verdict
+    floor_exponent = exponent_of(sizes, costs_of(figure.floor))
+    floor_steps = steps_of(sizes, costs_of(figure.floor), allowed)
+    beyond = [step / max(floor_step, 1) for step, floor_step in zip(steps, floor_steps)]
+    return {**verdict, "floor_exponent": floor_exponent, "floor_step": floor_steps[worst], "beyond": max(beyond),
+            "beyond_at": axis.write(sizes[beyond.index(max(beyond)) + 1]),
+            "is_linear_beyond": is_within(exponent - max(floor_exponent - allowed, 0), max(beyond), allowed)}
 
 
-VERDICT_HEAD = ["against", "cost", "exponent", "allowed", "worst step", "to", "rises", "not worse than linear"]
+VERDICT_HEAD = ["against", "cost", "exponent", "allowed", "worst step", "to", "rises", "not worse than linear",
+                "floor's exponent", "floor's step", "worst step beyond the floor", "to", "beyond the floor"]
 
 
 def verdict_rows(result):
     rows = []
     for axis in AXES:
-        for figure in axis.figures:
+        for figure in (figure for figure in axis.figures if figure.is_judged):
             verdict = judge(axis, figure, result["axes"][axis.name])
-            rows.append([axis.title, figure.title, f"{verdict['exponent']:.2f}", str(verdict["allowed"]),
-                         f"{verdict['step']:.2f} x", verdict["at"], f"{verdict['rises']:.2f} x",
-                         "yes" if verdict["is_linear"] else "NO"])
+            row = [axis.title, figure.title, f"{verdict['exponent']:.2f}", str(verdict["allowed"]), f"{verdict['step']:.2f} x",
+                   verdict["at"], f"{verdict['rises']:.2f} x", "yes" if verdict["is_linear"] else "NO"]
+            rows.append(row + ([f"{verdict['floor_exponent']:.2f}", f"{verdict['floor_step']:.2f} x",
+                                f"{verdict['beyond']:.2f} x", verdict["beyond_at"],
+                                "yes" if verdict["is_linear_beyond"] else "NO"] if figure.floor else [""] * 5))
     return rows
 
 
+def as_cell(figure):
+    """The median, and the spread below."""
+    return report.number(figure["median"]) + (f" ({report.spread(figure)})" if len(figure["values"]) > 1 else "")
+
+
+def columns_of(axis):
+    """[(head, how a point's cell is written)]; a floor's is followed by the ratio, round by round."""
+    columns = []
+    for figure in axis.figures:
+        columns.append((f"{figure.title}, {figure.unit}", lambda point, name=figure.name: as_cell(point[name])))
+        for mine in (other for other in axis.figures if other.floor == figure.name):
+            columns.append(("netpool / floor", lambda point, mine=mine.name, floor=figure.name: report.number(
+                statistics.median(a / b for a, b in zip(point[mine]["values"], point[floor]["values"])))))
+    return columns
+
+
 def axis_table(axis, points):
-    """(head, rows): the median of every figure and its spread below."""
-    head = [axis.title] + [f"{figure.title}, {figure.unit}" for figure in axis.figures]
-    rows = []
-    for point in points:
-        row = [axis.write(point["size"])]
-        for figure in axis.figures:
-            cell = point[figure.name]
-            row.append(report.number(cell["median"]) +
-                       (f" ({report.spread(cell)})" if len(cell["values"]) > 1 else ""))
-        rows.append(row)
-    return head, rows
+    """(head, rows)"""
+    columns = columns_of(axis)
+    return ([axis.title] + [head for head, _ in columns],
+            [[axis.write(point["size"])] + [write(point) for _, write in columns] for point in points])
 
 
 def as_text(result):
@@ -258,14 +330,17 @@ PANELS = (
      (("queue", "rest_p50", "at rest"), ("queue", "busy_p50", "at work"))),
     ("the core's time a task, against queued tasks", "ns of processor time", (("queue", "core_ns", "two workers"),)),
     ("the core's memory a queued task", "bytes of heap", (("queue", "core_bytes", "16 B payload, fixed costs included"),)),
-    ("rate against workers", "tasks/s", (("workers", "rate", "simulated, in one process"),)),
+    ("rate against workers", "tasks/s, tasks under way:",
+     (("workers", "rate", f"{WORKERS_WINDOW:,} in all"), ("workers", "each_rate", f"{WORKER_WINDOW:,} each"))),
     ("round trip against workers", "us", (("workers", "p50", "median"), ("workers", "p99", "p99"))),
     ("processor time a task, against workers", "ns",
-     (("workers", "core_ns", "core alone"), ("workers", "broker_ns", "broker with TLS"))),
+     (("workers", "core_ns", "core alone"), ("workers", "broker_ns", f"broker, {WORKERS_WINDOW:,} in all"),
+      ("workers", "each_broker_ns", f"{WORKER_WINDOW:,} each"))),
     ("the broker's memory a worker", "bytes, resident", (("workers", "broker_bytes", "fixed costs included"),)),
     ("bytes there and back against payload", "MiB/s each way, four under way",
-     (("tls", "rate", "TLS"), ("local", "rate", "local"))),
-    ("round trip against payload", "us", (("tls", "p50", "TLS"), ("local", "p50", "local"))),
+     (("tls", "rate", "TLS"), ("tls", "floor_rate", "floor"), ("local", "rate", "local"), ("local", "floor_rate", "floor"))),
+    ("round trip against payload", "us",
+     (("tls", "p50", "TLS"), ("tls", "floor_p50", "floor"), ("local", "p50", "local"), ("local", "floor_p50", "floor"))),
     ("peak memory against payload, TLS", "MiB, four under way",
      (("tls", "client", "client"), ("tls", "broker", "broker"), ("tls", "worker", "worker"))),
     ("peak memory against payload, local", "MiB, four under way",
@@ -290,13 +365,28 @@ def marks_of(axis):
                                             math.log10(size).is_integer())]
 
 
-def draw_line(points, figure, color, at_x, at_y):
+def is_floor(axis, name):
+    return any(figure.floor == name for figure in axis.figures)
+
+
+def line_colors(axis_lines):
+    """A floor has the color of the line before it."""
+    colors = iter(LINE_COLORS)
+    kept = []
+    for axis, name in axis_lines:
+        kept.append(kept[-1] if is_floor(axis, name) else next(colors))
+    return kept
+
+
+def draw_line(points, figure, color, at_x, at_y, is_dashed):
     """The medians, and from least to most around them."""
     edge = [(point["size"], point[figure]["max"]) for point in points]
     edge += [(point["size"], point[figure]["min"]) for point in reversed(points)]
     corners = " ".join(f"{at_x(size):.1f},{at_y(value):.1f}" for size, value in edge)
     middle = [(at_x(point["size"]), at_y(point[figure]["median"])) for point in points]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in middle)
+    if is_dashed:
+        return [f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="1.5" stroke-dasharray="5 4"/>']
     return [f'<polygon points="{corners}" fill="{color}" fill-opacity="0.2"/>',
             f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"/>',
             *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{color}"/>' for x, y in middle)]
@@ -320,9 +410,12 @@ def draw_panel(result, panel, x, y, width):
     parts += [plot.text(at_x(size), bottom + 15, binary(size) if axis.is_binary else si(size), 10, "middle", "#5b6670")
               for size in marks_of(axis)]
     label_x = x + width
-    for (name, figure, label), color in reversed(list(zip(lines, LINE_COLORS))):
-        parts += draw_line(result["axes"][name], figure, color, at_x, at_y)
-        parts.append(plot.text(label_x, y + 31, label, 11, "end", color, weight="bold"))
+    axes = {axis.name: axis for axis in AXES}
+    colors = line_colors([(axes[name], figure) for name, figure, _ in lines])
+    for (name, figure, label), color in reversed(list(zip(lines, colors))):
+        is_dashed = is_floor(axes[name], figure)
+        parts += draw_line(result["axes"][name], figure, color, at_x, at_y, is_dashed)
+        parts.append(plot.text(label_x, y + 31, label, 11, "end", color, weight="normal" if is_dashed else "bold"))
         label_x -= 14 + 7.2 * len(label)
     return parts
 
@@ -332,8 +425,8 @@ def as_svg(result):
     rows = math.ceil(len(PANELS) / plot.COLUMNS)
     height = plot.HEADER_HEIGHT - 20 + rows * (PANEL_HEIGHT + plot.PANEL_GAP)
     parts = [plot.text(plot.MARGIN, 34, "netpool: cost against size", 20, weight="bold"),
-             plot.text(plot.MARGIN, 54, f"{report.run_text(result)}: medians, least to most shaded; both axes logarithmic: a flat "
-                       "line is a cost that does not depend on the size", 11, color="#5b6670")]
+             plot.text(plot.MARGIN, 54, f"{report.run_text(result)}: medians, least to most shaded; dashed: the floor; "
+                       "both axes logarithmic: a flat line is a cost that does not depend on the size", 11, color="#5b6670")]
     for index, panel in enumerate(PANELS):
         column, row = index % plot.COLUMNS, index // plot.COLUMNS
         parts += draw_panel(result, panel, plot.MARGIN + column * (width + plot.GUTTER),

@@ -4,7 +4,8 @@
  * records of up to 16 KiB. No protobuf, no bookkeeping, no queues: what no pool over TLS on this machine can be
  * faster than.
  *
- *     floor_tls_relay MODE [SECONDS]      MODE: rate_16, rate_1k, round_trip, echo_1m
+ *     floor_tls_relay MODE [SECONDS]              MODE: rate_16, rate_1k, round_trip, echo_1m
+ *     floor_tls_relay payload BYTES [SECONDS]     round trips, then the rate with four under way (phase.h)
  */
 #include <assert.h>
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include "bench/figures.h"
 #include "bench/floors/party.h"
 #include "bench/floors/tls_link.h"
+#include "bench/phase.h"
 
 #define HEADER_SIZE sizeof(uint32_t)
 #define TIMES_MAX 100000
@@ -116,9 +118,16 @@ static void run_echo(void *argument)
     tls_link_fini(&link);
 }
 
-static short wanted_events(const struct tls_link *link)
+static bool has_backlog(const struct tls_link *link)
 {
-    return link->out_begin < link->out_end ? POLLIN | POLLOUT : POLLIN;
+    return link->out_begin < link->out_end;
+}
+
+/* The relay reads no more than it can write: what it holds stays in the cache. */
+static struct pollfd polled_of(const struct tls_link *link, const struct tls_link *other)
+{
+    return (struct pollfd){.fd = link->fd,
+                           .events = (short)((has_backlog(link) ? POLLOUT : 0) | (has_backlog(other) ? 0 : POLLIN))};
 }
 
 static void run_relay(void *argument)
@@ -136,8 +145,7 @@ static void run_relay(void *argument)
     /* What came right behind the handshake is inside already, where poll does not see it. */
     bool is_open = pass_on(&links[0], &links[1], &frames[0]) && pass_on(&links[1], &links[0], &frames[1]);
     while (is_open) {
-        struct pollfd polled[2] = {{.fd = links[0].fd, .events = wanted_events(&links[0])},
-                                   {.fd = links[1].fd, .events = wanted_events(&links[1])}};
+        struct pollfd polled[2] = {polled_of(&links[0], &links[1]), polled_of(&links[1], &links[0])};
         if (poll(polled, 2, -1) < 0) {
             figures_die("tls relay: poll: %s", strerror(errno));
         }
@@ -157,7 +165,7 @@ static void run_relay(void *argument)
 /* Sends one frame and waits for its echo. */
 static void one_round_trip(struct tls_link *link, struct frames *frames, const unsigned char *message, size_t size)
 {
-    unsigned char buffer[256];
+    unsigned char buffer[TLS_LINK_RECORD];
     tls_link_append(link, message, size);
     tls_link_flush(link);
     for (;;) {
@@ -240,15 +248,21 @@ static bool pipeline_receive(struct pipeline *pipeline)
     return size > 0;
 }
 
+static void pipeline_turn(struct pipeline *pipeline)
+{
+    bool has_sent = pipeline_send(pipeline);
+    bool has_received = pipeline_receive(pipeline);
+    if (!has_sent && !has_received) {
+        struct pollfd polled = {.fd = pipeline->link->fd,
+                                .events = has_backlog(pipeline->link) ? POLLIN | POLLOUT : POLLIN};
+        poll(&polled, 1, -1);
+    }
+}
+
 static void pipeline_run_until(struct pipeline *pipeline, uint64_t end_ns)
 {
     do {
-        bool has_sent = pipeline_send(pipeline);
-        bool has_received = pipeline_receive(pipeline);
-        if (!has_sent && !has_received) {
-            struct pollfd polled = {.fd = pipeline->link->fd, .events = wanted_events(pipeline->link)};
-            poll(&polled, 1, -1);
-        }
+        pipeline_turn(pipeline);
     } while (figures_now_ns() < end_ns);
 }
 
@@ -271,6 +285,36 @@ static void measure_rate(struct tls_link *link, const struct mode *mode, const u
     }
 }
 
+/* A message that fits a record waits for its echo; a larger one comes back while it still goes out. */
+static void measure_payload(struct tls_link *link, uint32_t size, const unsigned char *message, double seconds)
+{
+    struct mode mode = {.payload_size = size, .window = 1};
+    struct pipeline pipeline = {.link = link, .mode = &mode, .message = message, .frames = {.expected_size = size}};
+    bool is_streamed = HEADER_SIZE + size > TLS_LINK_RECORD;
+    _Atomic uint64_t done = 0;
+    struct phase phase;
+    if (is_streamed) {
+        tls_link_set_nonblocking(link);
+    }
+    phase_init(&phase, "trips", phase_of_trips(size, seconds), true, &done);
+    for (; phase_goes_on(&phase); done++) {
+        if (!is_streamed) {
+            one_round_trip(link, &pipeline.frames, message, HEADER_SIZE + size);
+        }
+        while (is_streamed && pipeline.received == done) {
+            pipeline_turn(&pipeline);
+        }
+    }
+    tls_link_set_nonblocking(link);
+    mode.window = PHASE_UNDER_WAY;
+    pipeline.received = pipeline.sent = 0;
+    done = 0;
+    phase_init(&phase, "rate", phase_of_rate(size, seconds), false, &done);
+    for (; phase_goes_on(&phase); done = pipeline.received) {
+        pipeline_turn(&pipeline);
+    }
+}
+
 static const struct mode *find_mode(const char *name)
 {
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
@@ -283,8 +327,14 @@ static const struct mode *find_mode(const char *name)
 
 int main(int argc, char **argv)
 {
-    struct stage stage = {.mode = find_mode(argc > 1 ? argv[1] : "round_trip")};
-    double seconds = figures_positive(argc > 2 ? argv[2] : "0.5", "seconds");
+    bool is_payload = argc > 2 && strcmp(argv[1], "payload") == 0;
+    struct mode payload = {.name = "payload", .window = PHASE_UNDER_WAY};
+    if (is_payload) {
+        payload.payload_size = (uint32_t)figures_positive(argv[2], "bytes");
+    }
+    struct stage stage = {.mode = is_payload ? &payload : find_mode(argc > 1 ? argv[1] : "round_trip")};
+    int last = is_payload ? 3 : 2;
+    double seconds = figures_positive(argc > last ? argv[last] : "0.5", "seconds");
     size_t message_size = HEADER_SIZE + stage.mode->payload_size;
     stage.buffer_size = (stage.mode->window + 2) * message_size + 2 * (size_t)TLS_LINK_RECORD;
     tls_identity_init(&stage.identity);
@@ -303,7 +353,9 @@ int main(int argc, char **argv)
     memset(message + HEADER_SIZE, 'x', stage.mode->payload_size);
     struct tls_link link;
     tls_link_init(&link, party_connect(stage.relay_port), false, &stage.identity, stage.buffer_size);
-    if (stage.mode->is_paced) {
+    if (is_payload) {
+        measure_payload(&link, payload.payload_size, message, seconds);
+    } else if (stage.mode->is_paced) {
         measure_round_trip(&link, stage.mode, message, seconds);
     } else {
         measure_rate(&link, stage.mode, message, seconds);

@@ -29,6 +29,7 @@
 #define MAP_FIRST 100000 /* items */
 #define MAP_MAX 16000000
 #define INFO_TIMEOUT_MS 5000
+#define WARM_UP_S 60 /* at most */
 
 struct bench {
     netpool *pool;
@@ -289,7 +290,8 @@ static void measure_map8(const struct bench *bench)
     free(out);
 }
 
-/* Fills the stream, lets as many pass as were put in while the queue grew, then takes one and puts one. */
+/* Fills the stream and lets it turn over twice: memory that is used for the first time, and results that waited while
+ * the queue grew, are no steady state. Then for as long as about one more turn takes. */
 static void measure_queued(const struct bench *bench, size_t depth)
 {
     struct pump pump;
@@ -297,8 +299,8 @@ static void measure_queued(const struct bench *bench, size_t depth)
     netpool_error error;
     pump_open(&pump, bench, "echo", 16, 16, depth);
     pump_fill(&pump);
-    pump_run(&pump, 5 * bench->seconds, depth);
-    double rate = pump_run(&pump, bench->seconds, UINT64_MAX);
+    pump_run(&pump, WARM_UP_S, 2 * depth);
+    double rate = pump_run(&pump, bench->seconds + (double)depth / 1e6, UINT64_MAX);
     if (netpool_get_info(bench->pool, &info, INFO_TIMEOUT_MS, &error) != NETPOOL_OK) {
         figures_die("info: %s", error.message);
     }

@@ -3,15 +3,15 @@
  *
  *     bench_sizes URL queued COUNT [SECONDS]     one client keeps COUNT tasks of 16 bytes at the pool: its rate, then
  *                                                the round trips of a second client meanwhile
+ *     bench_sizes URL stream COUNT [SECONDS]     its rate only
  *     bench_sizes URL waiting COUNT [SECONDS]    COUNT tasks wait for a worker that does not come: round trips of
  *                                                another client
  *     bench_sizes URL payload BYTES [SECONDS]    round trips of payloads of this size, then the rate with four under
  *                                                way
  *     bench_sizes URL clients COUNT [SECONDS]    the rate of COUNT clients, each with one task of 16 bytes at a time
  *
- * Each phase begins with the line {"begin":"rate"} or {"begin":"trips"} and ends with {"end":..., "count":tasks,
- * "rate":a second} and, for trips, "p50" and "p99" in us. After every line it waits for one on stdin, or its end, so
- * that whoever runs it can look at the processes in between.
+ * The phases (phase.h) are "rate" and "trips". After every line it waits for one on stdin, or its end, so that
+ * whoever runs it can look at the processes in between.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -22,23 +22,13 @@
 #include <time.h>
 
 #include "bench/figures.h"
+#include "bench/phase.h"
 #include "client/netpool.h"
 
-enum { TIMES_MAX = 200000, UNDER_WAY = 4, TRIPS_LEAST = 3, DRAIN_MAX = 1024, INFO_TIMEOUT_MS = 5000 };
+enum { DRAIN_MAX = 1024, INFO_TIMEOUT_MS = 5000 };
 #define QUEUED_TIMEOUT_NS UINT64_C(30000000000)
 
 static const netpool_bytes payload_16 = {"sixteen bytes..", 16};
-
-static void begin(const char *phase)
-{
-    figures_tell("{\"begin\":\"%s\"}", phase);
-}
-
-static void end_rate(uint64_t count, uint64_t took_ns)
-{
-    figures_tell("{\"end\":\"rate\",\"count\":%" PRIu64 ",\"rate\":%.6g}", count,
-                 (double)count * FIGURES_NS_PER_S / (double)took_ns);
-}
 
 static void require(netpool_status status, const char *what)
 {
@@ -69,28 +59,14 @@ static void wait_and_free(netpool_future **future, size_t size)
 
 static void measure_trips(netpool *pool, netpool_bytes payload, double seconds)
 {
-    struct figures_times times;
-    figures_times_init(&times, TIMES_MAX);
-    uint64_t start_ns = 0;
-    uint64_t now_ns = 0;
-    for (size_t i = 0; i <= TRIPS_LEAST || now_ns - start_ns < (uint64_t)(seconds * FIGURES_NS_PER_S); i++) {
+    _Atomic uint64_t done = 0;
+    struct phase phase;
+    phase_init(&phase, "trips", phase_of_trips(payload.size, seconds), true, &done);
+    for (; phase_goes_on(&phase); done++) {
         netpool_future *future = NULL;
-        uint64_t before_ns = figures_now_ns();
         require(netpool_submit(pool, "echo", payload, NULL, &future), "submit");
         wait_and_free(&future, payload.size);
-        now_ns = figures_now_ns();
-        if (i > 0) {
-            figures_times_add(&times, now_ns - before_ns);
-        } else { /* the first one warms up */
-            begin("trips");
-            start_ns = figures_now_ns();
-        }
     }
-    struct figures_quantiles quantiles = figures_times_quantiles(&times);
-    figures_tell("{\"end\":\"trips\",\"count\":%zu,\"rate\":%.6g,\"p50\":%.6g,\"p99\":%.6g}", times.count,
-                 (double)times.count * FIGURES_NS_PER_S / (double)(now_ns - start_ns), quantiles.p50_us,
-                 quantiles.p99_us);
-    figures_times_fini(&times);
 }
 
 /* A stream that a thread keeps full. */
@@ -131,10 +107,10 @@ static void pause_until(uint64_t end_ns)
     }
 }
 
-static void measure_queued(const char *url, size_t depth, double seconds)
+/* `other` is a second client, or NULL. */
+static void measure_full(const char *url, size_t depth, double seconds, netpool *other)
 {
     netpool *pool = open_pool(url);
-    netpool *other = strncmp(url, "local", 5) == 0 ? NULL : open_pool(url); /* a local pool has one client */
     struct filler filler = {.depth = depth};
     netpool_stream_options options = {.in_flight = depth, .in_flight_bytes = 16 * depth + 16};
     require(netpool_stream_open(pool, "echo", &options, &filler.stream), "stream");
@@ -142,25 +118,35 @@ static void measure_queued(const char *url, size_t depth, double seconds)
     if (pthread_create(&thread, NULL, keep_full, &filler) != 0) {
         figures_die("no thread");
     }
-    /* Once as many as wait have passed, all of them were put while others waited. */
-    while (atomic_load(&filler.taken) < depth) {
+    /* The first so many are put before one result is taken: most are done by then, and what is full is this client.
+     * Taking them fills the pool's queue at one go. Once the second so many have passed, it has been full and used.
+     */
+    struct phase phase;
+    struct phase_length length = {
+        .warm_up = 2 * depth, .warm_up_seconds = seconds / 5, .least = depth, .seconds = seconds};
+    phase_init(&phase, "rate", length, false, &filler.taken);
+    while (phase_goes_on(&phase)) {
         pause_until(figures_now_ns() + 1000000);
     }
-    begin("rate");
-    uint64_t taken = atomic_load(&filler.taken);
-    uint64_t start_ns = figures_now_ns();
-    pause_until(start_ns + (uint64_t)(seconds * FIGURES_NS_PER_S));
-    end_rate(atomic_load(&filler.taken) - taken, figures_now_ns() - start_ns);
     if (other != NULL) {
         measure_trips(other, payload_16, seconds);
     }
     atomic_store(&filler.is_stopped, true);
     pthread_join(thread, NULL);
     netpool_stream_close(&filler.stream);
-    if (other != NULL) {
-        netpool_terminate(&other);
-    }
     netpool_terminate(&pool);
+}
+
+static void measure_queued(const char *url, size_t depth, double seconds)
+{
+    netpool *other = open_pool(url);
+    measure_full(url, depth, seconds, other);
+    netpool_terminate(&other);
+}
+
+static void measure_stream(const char *url, size_t depth, double seconds)
+{
+    measure_full(url, depth, seconds, NULL);
 }
 
 /* The broker has them when it says so. */
@@ -203,28 +189,26 @@ static void measure_waiting(const char *url, size_t count, double seconds)
 static void measure_payload(const char *url, size_t size, double seconds)
 {
     netpool *pool = open_pool(url);
-    netpool_future *futures[UNDER_WAY] = {NULL};
-    char *data = calloc(1, size);
+    netpool_future *futures[PHASE_UNDER_WAY] = {NULL};
+    char *data = malloc(size);
     if (data == NULL) {
         figures_die("out of memory");
     }
+    memset(data, 'x', size); /* every page is there, and its own */
     netpool_bytes payload = {data, size};
     measure_trips(pool, payload, seconds);
-    begin("rate");
-    uint64_t start_ns = figures_now_ns();
-    uint64_t now_ns = start_ns;
-    uint64_t done = 0;
-    for (size_t i = 0; i < UNDER_WAY; i++) {
+    for (size_t i = 0; i < PHASE_UNDER_WAY; i++) {
         require(netpool_submit(pool, "echo", payload, NULL, &futures[i]), "submit");
     }
-    for (; now_ns < start_ns + (uint64_t)(seconds * FIGURES_NS_PER_S) || done < UNDER_WAY; done++) {
-        netpool_future **oldest = &futures[done % UNDER_WAY];
+    _Atomic uint64_t done = 0;
+    struct phase phase;
+    phase_init(&phase, "rate", phase_of_rate(size, seconds), false, &done);
+    for (; phase_goes_on(&phase); done++) {
+        netpool_future **oldest = &futures[done % PHASE_UNDER_WAY];
         wait_and_free(oldest, size);
-        now_ns = figures_now_ns();
         require(netpool_submit(pool, "echo", payload, NULL, oldest), "submit");
     }
-    end_rate(done, now_ns - start_ns);
-    for (size_t i = 0; i < UNDER_WAY; i++) {
+    for (size_t i = 0; i < PHASE_UNDER_WAY; i++) {
         wait_and_free(&futures[i], size);
     }
     free(data);
@@ -244,17 +228,16 @@ static void measure_clients(const char *url, size_t count, double seconds)
         clients[i].pool = open_pool(url);
         require(netpool_submit(clients[i].pool, "echo", payload_16, NULL, &clients[i].future), "submit");
     }
-    begin("rate");
-    uint64_t start_ns = figures_now_ns();
-    uint64_t now_ns = start_ns;
-    uint64_t done = 0;
-    for (; now_ns < start_ns + (uint64_t)(seconds * FIGURES_NS_PER_S); done++) {
+    _Atomic uint64_t done = 0;
+    struct phase phase;
+    struct phase_length length = {
+        .warm_up = 2 * count, .warm_up_seconds = seconds / 5, .least = count, .seconds = seconds};
+    phase_init(&phase, "rate", length, false, &done);
+    for (; phase_goes_on(&phase); done++) {
         size_t next = done % count;
         wait_and_free(&clients[next].future, payload_16.size);
         require(netpool_submit(clients[next].pool, "echo", payload_16, NULL, &clients[next].future), "submit");
-        now_ns = figures_now_ns();
     }
-    end_rate(done, now_ns - start_ns);
     for (size_t i = 0; i < count; i++) {
         wait_and_free(&clients[i].future, payload_16.size);
         netpool_terminate(&clients[i].pool);
@@ -268,11 +251,12 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(const char *url, size_t size, double seconds);
     } modes[] = {{"queued", measure_queued},
+                 {"stream", measure_stream},
                  {"waiting", measure_waiting},
                  {"payload", measure_payload},
                  {"clients", measure_clients}};
     if (argc < 4) {
-        fprintf(stderr, "usage: bench_sizes URL queued|waiting|payload|clients SIZE [SECONDS]\n");
+        fprintf(stderr, "usage: bench_sizes URL queued|stream|waiting|payload|clients SIZE [SECONDS]\n");
         return 2;
     }
     size_t size = (size_t)figures_positive(argv[3], "size");
