@@ -14,7 +14,7 @@
 #include "common/clock.h"
 #include "common/fork_guard.h"
 
-#define HEAPS_MAX 16 /* of a process */
+#define HEAPS_MAX 256 /* of a process */
 #define PAGE 4096
 #define PURGED_AT_ONCE ((size_t)16 * 1024 * 1024 / NP_HEAP_UNIT) /* takes milliseconds */
 #define SLOT_UNITS (NP_HEAP_SLOT_SIZE / NP_HEAP_UNIT)
@@ -86,13 +86,20 @@ static bool enter(struct np_heap *heap)
     return false;
 }
 
-static struct np_heap *map(int fd, size_t slots, enum np_heap_side side)
+/* Memory of this process alone stands where the file's table would be. */
+static bool hide_table(void *table)
+{
+    return mmap(table, TABLE_UNITS * NP_HEAP_UNIT, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
+static struct np_heap *map(int fd, size_t slots, enum np_heap_side side, bool is_table_hidden)
 {
     struct np_heap *heap = calloc(1, sizeof *heap);
     int own_fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     void *memory =
         own_fd >= 0 ? mmap(NULL, size_for(slots), PROT_READ | PROT_WRITE, MAP_SHARED, own_fd, 0) : MAP_FAILED;
-    if (heap != NULL && memory != MAP_FAILED) {
+    if (heap != NULL && memory != MAP_FAILED && (!is_table_hidden || hide_table(memory))) {
         (void)madvise(memory, size_for(slots), MADV_DONTDUMP); /* a core dump would allocate all of it */
         heap->table = memory;
         heap->fd = own_fd;
@@ -155,7 +162,7 @@ static size_t slots_allowed(size_t wanted)
     return slots;
 }
 
-struct np_heap *np_heap_new(unsigned slots)
+static struct np_heap *new_heap(unsigned slots, bool is_table_hidden)
 {
     const size_t allowed = slots_allowed(slots < NP_HEAP_SLOTS_MAX ? slots : NP_HEAP_SLOTS_MAX);
     int fd = allowed > 0 ? memfd_create("netpool-payloads", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
@@ -165,10 +172,20 @@ struct np_heap *np_heap_new(unsigned slots)
     struct np_heap *heap = NULL;
     if (ftruncate(fd, (off_t)size_for(allowed)) == 0 &&
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
-        heap = map(fd, allowed, NP_HEAP_PROGRAM);
+        heap = map(fd, allowed, NP_HEAP_PROGRAM, is_table_hidden);
     }
     close(fd);
     return heap;
+}
+
+struct np_heap *np_heap_new(unsigned slots)
+{
+    return new_heap(slots, false);
+}
+
+struct np_heap *np_heap_new_guarded(void)
+{
+    return new_heap(1, true);
 }
 
 struct np_heap *np_heap_attach(int fd)
@@ -176,7 +193,7 @@ struct np_heap *np_heap_attach(int fd)
     struct stat stat;
     for (size_t slots = fstat(fd, &stat) == 0 ? NP_HEAP_SLOTS_MAX : 0; slots > 0; slots--) {
         if (stat.st_size == (off_t)size_for(slots)) {
-            return map(fd, slots, NP_HEAP_WORKERS);
+            return map(fd, slots, NP_HEAP_WORKERS, false);
         }
     }
     return NULL;
@@ -337,7 +354,10 @@ void *np_heap_receive(struct np_heap *heap, uint64_t unit, size_t size)
 /* NULL: the block is of no heap. The caller's reference keeps a heap that has it from going away. */
 static struct np_heap *heap_of(const void *block)
 {
-    for (int i = 0; i < HEAPS_MAX && atomic_load_explicit(&entry_count, memory_order_acquire) > 0; i++) {
+    if ((uintptr_t)block % PAGE != 0 || atomic_load_explicit(&entry_count, memory_order_acquire) == 0) {
+        return NULL;
+    }
+    for (int i = 0; i < HEAPS_MAX; i++) {
         uintptr_t place = atomic_load(&entries[i].place);
         if (place != 0 && unit_at(place, block) != 0) {
             return atomic_load(&entries[i].heap);

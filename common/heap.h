@@ -4,6 +4,8 @@
  * only; whoever drops a block's last reference gives it back, whichever side that is. References are counted in the
  * shared memory, so both sides must be honest: executors, which run foreign code, have single blocks mapped at most.
  *
+ * A guarded heap has one side: what it shares with others is the blocks, not the counts.
+ *
  * Users of blocks see np_block_share and np_block_free (block.h), which know blocks of a heap by their addresses.
  */
 #ifndef NP_HEAP_H
@@ -26,6 +28,10 @@ enum np_heap_side { NP_HEAP_PROGRAM, NP_HEAP_WORKERS };
 /* A new heap, of the program's side. NULL where the system does not allow it (limits of memory or file size): there
  * are none then, and payloads travel through the socket. Any number of threads may use a heap. */
 struct np_heap *np_heap_new(unsigned slots);
+
+/* A guarded heap for one slot, whose processes may do what they like with its descriptor: it leads to blocks, and
+ * nobody attaches by it. */
+struct np_heap *np_heap_new_guarded(void);
 
 /* The workers' side of the heap behind this descriptor, which stays the caller's. NULL on failure. */
 struct np_heap *np_heap_attach(int fd);

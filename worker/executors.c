@@ -40,6 +40,7 @@ netpool_status executors_init(struct executors *executors, const struct executor
         .balance_at = NP_NEVER,
         .look_at = NP_NEVER,
         .progress_at = NP_NEVER,
+        .review_at = NP_NEVER,
         .heap = options->heap,
         .max_payload = options->max_payload,
         .max_tasks = options->max_tasks,
@@ -302,12 +303,19 @@ static void look_at_busy(struct executors *executors, int64_t now)
     }
 }
 
-static void review_heap(struct executors *executors, int64_t now)
+static void review_heaps(struct executors *executors, int64_t now)
 {
-    if (np_heap_review(executors->heap, now)) {
-        for (unsigned i = 0; i < executors->slot_count; i++) {
-            slot_blocks_review(&executors->slots[i]);
+    if (now < executors->review_at) {
+        return;
+    }
+    const bool begins = np_heap_review(executors->heap, now);
+    executors->review_at = np_heap_deadline(executors->heap);
+    for (unsigned i = 0; i < executors->slot_count; i++) {
+        struct slot *slot = &executors->slots[i];
+        if (executors->heap != NULL ? begins : np_heap_review(slot->heap, now)) {
+            slot_blocks_review(slot);
         }
+        executors->review_at = np_earlier(executors->review_at, np_heap_deadline(slot->heap));
     }
 }
 
@@ -329,7 +337,7 @@ void executors_turn(struct executors *executors, int64_t now)
         check_slots(executors, now);
     }
     postmortems_turn(&executors->postmortems, now);
-    review_heap(executors, now);
+    review_heaps(executors, now);
     feed(executors, now);
     balance(executors, now);
     look_at_busy(executors, now);
@@ -340,7 +348,7 @@ int64_t executors_deadline(const struct executors *executors)
     int64_t deadline = np_earlier(np_earlier(executors->deadline, executors->progress_at),
                                   np_earlier(executors->balance_at, executors->look_at));
     deadline = np_earlier(deadline, postmortems_deadline(&executors->postmortems));
-    deadline = np_earlier(deadline, np_heap_deadline(executors->heap));
+    deadline = np_earlier(deadline, executors->review_at);
     return np_list_is_empty(&executors->ready) ? deadline : 0;
 }
 

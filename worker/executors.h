@@ -49,7 +49,8 @@ struct executors {
     int start_error;       /* errno of the last failed start; 0: the executor ended before its first task */
     struct reactor_source zygote_source;
     struct memory_killer memory_killer;
-    struct np_heap *heap;   /* for large payloads; NULL: they go through the rings */
+    struct np_heap *heap;   /* for large payloads, of the program and all slots; NULL: each slot has its own */
+    int64_t review_at;      /* of the heaps, NP_NEVER */
     uint64_t max_payload;   /* bytes of a result */
     uint64_t last_executor; /* serial number of the latest */
     uint32_t max_tasks;     /* of each executor, 0 = no limit */
@@ -64,7 +65,7 @@ struct executors_options {
     struct outbox *outbox;
     unsigned slots;
     size_t functions;
-    struct np_heap *heap; /* or NULL */
+    struct np_heap *heap; /* that the program shares, or NULL */
     uint64_t max_payload;
     uint32_t max_tasks;
     int64_t cancel_grace_ns;

@@ -27,6 +27,7 @@ void slot_init(struct slot *slot, struct executors *executors, unsigned index)
 {
     *slot = (struct slot){.executors = executors,
                           .index = index,
+                          .heap = executors->heap != NULL ? executors->heap : np_heap_new_guarded(),
                           .deadline = NP_NEVER,
                           .cancel_at = NP_NEVER,
                           .bell = {.fd = -1},
@@ -69,6 +70,9 @@ void slot_fini(struct slot *slot)
 {
     clear(slot);
     np_list_remove(&slot->ready_node);
+    if (slot->heap != slot->executors->heap) {
+        np_heap_leave(slot->heap);
+    }
 }
 
 /* Edge-triggered: each ring is an event, and nobody reads how many there were. */
@@ -139,8 +143,8 @@ void slot_start(struct slot *slot, int64_t now)
 {
     assert(slot->state == SLOT_EMPTY && np_list_is_empty(&slot->fed) && slot->waiting == NULL);
     slot->executor = ++slot->executors->last_executor;
-    const struct np_heap *heap = slot->executors->heap;
-    struct executor_fds fds = {.share = -1, .bell = -1, .output = -1, .heap = heap != NULL ? np_heap_fd(heap) : -1};
+    struct executor_fds fds = {
+        .share = -1, .bell = -1, .output = -1, .heap = slot->heap != NULL ? np_heap_fd(slot->heap) : -1};
     netpool_status status = share_new(&slot->share, &fds.share);
     if (status == NETPOOL_OK) {
         ring_init(&slot->tasks, &slot->share->tasks, share_task_bytes(slot->share), SHARE_RING_SIZE);

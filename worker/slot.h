@@ -74,6 +74,7 @@ struct slot {
     bool has_record;
     uint8_t *incoming; /* a body of more than 64 KiB */
     size_t filled;
+    struct np_heap *heap; /* for large payloads, shared with the executor; NULL: they go through the rings */
     struct slot_grant grants[SHARE_GRANTS];
     bool has_granted; /* some of them, since the last review */
 

@@ -1,7 +1,8 @@
 /*
- * Large payloads of one executor in the heap that a `local` program shares with its workers (common/heap.h). An input
- * that lies there is told by its unit. For results the executor is granted blocks beforehand, as large as its last
- * large result was; a result that is larger, or comes too early, goes through the ring.
+ * Large payloads of one executor in a heap (common/heap.h): that which a `local` program shares with its workers, or
+ * the slot's own, into which an input is copied when it is fed. An input is told by its unit there. For results the
+ * executor is granted blocks beforehand, as large as its last large result was; a result that is larger, or comes too
+ * early, goes through the ring.
  */
 #ifndef NP_SLOT_BLOCKS_H
 #define NP_SLOT_BLOCKS_H
@@ -12,8 +13,8 @@
 struct slot;
 struct task;
 
-/* The unit where the task's input begins in the heap; 0: it goes through the ring. */
-uint32_t slot_blocks_unit(const struct slot *slot, const struct task *task);
+/* The unit of the heap where the task's input begins, which is moved there if need be; 0: it goes through the ring. */
+uint32_t slot_blocks_place(struct slot *slot, struct task *task);
 
 /* A result of so many bytes has come: the next may be like it. */
 void slot_blocks_grant(struct slot *slot, size_t size);

@@ -77,10 +77,12 @@ static void write_payload(struct slot *slot, struct task *task, size_t padded)
 bool slot_feed(struct slot *slot, struct task *task, int64_t now)
 {
     const struct batch *batch = task->batch;
-    const uint32_t unit = slot_blocks_unit(slot, task);
+    if (slot->write_size > 0) {
+        return false;
+    }
+    const uint32_t unit = slot_blocks_place(slot, task);
     const size_t padded = unit == 0 ? share_padded(task->size) : 0;
-    if (slot->write_size > 0 ||
-        !has_room_for(slot, sizeof(struct task_record) + (padded <= SHARE_WHOLE_MAX ? padded : 0))) {
+    if (!has_room_for(slot, sizeof(struct task_record) + (padded <= SHARE_WHOLE_MAX ? padded : 0))) {
         return false;
     }
     task->number = slot->next_number++;

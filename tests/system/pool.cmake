@@ -2,7 +2,7 @@
 set(pool_functions ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c
   ${PROJECT_SOURCE_DIR}/examples/arguments/arguments_functions.c
   ${PROJECT_SOURCE_DIR}/tests/support/reduce_functions.c ${PROJECT_SOURCE_DIR}/tests/support/executor_functions.c
-  ${PROJECT_SOURCE_DIR}/tests/support/contract_functions.c
+  ${PROJECT_SOURCE_DIR}/tests/support/contract_functions.c ${PROJECT_SOURCE_DIR}/tests/support/large_functions.c
   $<TARGET_OBJECTS:test_crash_functions>)
 add_library(test_module_pool_functions MODULE ${pool_functions})
 target_link_libraries(test_module_pool_functions PRIVATE np_flags arguments_messages m)
@@ -27,11 +27,11 @@ endforeach()
 
 set(pool_sources)
 foreach(source test_pool.c tally.c gates.c argument_cases.c callback_cases.c contract_cases.c control_cases.c crash_cases.c
-        executor_cases.c fault_cases.c life_cases.c map_cases.c order_cases.c profile_cases.c reduce_cases.c schedule_cases.c
+        executor_cases.c fault_cases.c large_cases.c life_cases.c map_cases.c order_cases.c profile_cases.c reduce_cases.c schedule_cases.c
         set_cases.c stream_cases.c task_cases.c typed_cases.c watch_cases.c)
   list(APPEND pool_sources pool/${source})
 endforeach()
-add_executable(test_pool ${pool_sources} ${pool_functions})
+add_executable(test_pool ${pool_sources} ${pool_functions} ${PROJECT_SOURCE_DIR}/tests/support/large_payloads.c)
 target_link_libraries(test_pool PRIVATE np_flags np_test_cluster np_client arguments_messages m PkgConfig::CMOCKA)
 target_compile_definitions(test_pool PRIVATE POOL_MODULE="$<TARGET_FILE:test_module_pool_functions>"
   CRASHES_SOURCE="${PROJECT_SOURCE_DIR}/tests/support/crash_functions.c")
@@ -61,7 +61,9 @@ target_compile_definitions(test_pool_ends PRIVATE POOL_MODULE="$<TARGET_FILE:tes
 set_target_properties(test_pool_ends PROPERTIES ENABLE_EXPORTS ON)
 add_dependencies(test_pool_ends test_module_pool_functions)
 
-netpool_test(pool_heap LABEL system TIMEOUT 300 SOURCES pool/test_pool_heap.c LINKS np_client)
+netpool_test(pool_heap LABEL system TIMEOUT 300 SOURCES pool/test_pool_heap.c
+  ${PROJECT_SOURCE_DIR}/tests/support/large_payloads.c ${PROJECT_SOURCE_DIR}/tests/support/large_functions.c
+  ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c LINKS np_client)
 
 netpool_test(pool_memory LABEL system TIMEOUT 240 SOURCES pool/test_pool_memory.c
   ${PROJECT_SOURCE_DIR}/tests/support/pool_functions.c LINKS np_client)

@@ -70,5 +70,7 @@ extern const struct CMUnitTest contract_cases[];
 extern const size_t contract_case_count;
 extern const struct CMUnitTest order_cases[];
 extern const size_t order_case_count;
+extern const struct CMUnitTest large_cases[];
+extern const size_t large_case_count;
 
 #endif

@@ -79,7 +79,8 @@ int main(int argc, char **argv)
                   {callback_cases, callback_case_count}, {set_cases, set_case_count},
                   {profile_cases, profile_case_count},   {control_cases, control_case_count},
                   {executor_cases, executor_case_count}, {schedule_cases, schedule_case_count},
-                  {contract_cases, contract_case_count}, {order_cases, order_case_count}};
+                  {contract_cases, contract_case_count}, {order_cases, order_case_count},
+                  {large_cases, large_case_count}};
     size_t total = 0;
     struct CMUnitTest tests[256];
     for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {

@@ -1,101 +1,16 @@
 /* Large payloads of a `local` pool lie in memory that program and workers share: they arrive whole, whatever becomes
  * of the executors, and the memory is used again. */
-#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "client/netpool.h"
 #include "tests/support/cmocka_all.h"
-#include "worker/netpool_function.h"
-
-enum { KIB = 1024, MIB = 1024 * 1024 };
-
-static netpool_status echo(netpool_call *call, netpool_bytes input)
-{
-    return netpool_return(call, input.data, input.size);
-}
-
-/* Fills its result in place with the input's bytes, each one more. */
-static netpool_status plus_one(netpool_call *call, netpool_bytes input)
-{
-    uint8_t *out = netpool_return_buffer(call, input.size);
-    for (size_t i = 0; out != NULL && i < input.size; i++) {
-        out[i] = (uint8_t)(((const uint8_t *)input.data)[i] + 1);
-    }
-    return NETPOOL_OK;
-}
-
-/* Changes its mind: a small result, a larger one, the largest; what was returned last counts. */
-static netpool_status again_and_again(netpool_call *call, netpool_bytes input)
-{
-    (void)netpool_return_buffer(call, 100 * KIB);
-    (void)netpool_return(call, input.data, 10);
-    uint8_t *out = netpool_return_buffer(call, 3 * input.size);
-    if (out != NULL) {
-        memset(out, 1, 3 * input.size);
-    }
-    return netpool_return(call, input.data, input.size);
-}
-
-static netpool_status small_after_all(netpool_call *call, netpool_bytes input)
-{
-    (void)netpool_return_buffer(call, input.size);
-    return netpool_return(call, input.data, 5);
-}
-
-static netpool_status fail_after_all(netpool_call *call, netpool_bytes input)
-{
-    (void)netpool_return(call, input.data, input.size);
-    return netpool_fail(call, "after all");
-}
-
-static netpool_status crash_after_all(netpool_call *call, netpool_bytes input)
-{
-    (void)netpool_return(call, input.data, input.size);
-    (void)raise(SIGKILL);
-    return NETPOOL_OK;
-}
-
-/* Writes to what it must not write to; the byte says where. */
-static netpool_status scribble(netpool_call *call, netpool_bytes input)
-{
-    uint8_t *out = netpool_return_buffer(call, input.size);
-    if (out == NULL) {
-        return NETPOOL_FAILED;
-    }
-    if (((const uint8_t *)input.data)[0] == 0) {
-        memset((void *)(uintptr_t)input.data, 0xee, input.size);
-    } else {
-        memset(out, 0xee, 64 * input.size);
-    }
-    return NETPOOL_OK;
-}
-
-/* Keeps where its last result was, and writes there. */
-static netpool_status write_late(netpool_call *call, netpool_bytes input)
-{
-    static uint8_t *last;
-    if (last != NULL) {
-        memset(last, 0xee, 16);
-    }
-    last = netpool_return_buffer(call, input.size);
-    if (last != NULL) {
-        memcpy(last, input.data, input.size);
-    }
-    return NETPOOL_OK;
-}
-
-NETPOOL_MODULE(heap_functions, NETPOOL_FUNCTION(write_late, "the input; spoils its last result"),
-               NETPOOL_FUNCTION(echo, "the input"), NETPOOL_FUNCTION(plus_one, "one more each"),
-               NETPOOL_FUNCTION(again_and_again, "the input, at last"),
-               NETPOOL_FUNCTION(small_after_all, "five bytes"), NETPOOL_FUNCTION(fail_after_all, "fails"),
-               NETPOOL_FUNCTION(crash_after_all, "crashes"), NETPOOL_FUNCTION(scribble, "writes where it must not"))
+#include "tests/support/large_payloads.h"
 
 static netpool *open_pool(const char *url, netpool_start_method method)
 {
@@ -107,76 +22,6 @@ static netpool *open_pool(const char *url, netpool_start_method method)
         fail_msg("%s", error.message);
     }
     return pool;
-}
-
-static void fill(uint8_t *bytes, size_t size, unsigned seed)
-{
-    for (size_t i = 0; i < size; i++) {
-        bytes[i] = (uint8_t)(seed * 7 + i * 31 + i / 4096);
-    }
-}
-
-static netpool_future *submit(netpool *pool, const char *function, const uint8_t *bytes, size_t size)
-{
-    netpool_future *future;
-    assert_int_equal(netpool_submit(pool, function, (netpool_bytes){bytes, size}, NULL, &future), NETPOOL_OK);
-    return future;
-}
-
-static void assert_result(netpool_future *future, const uint8_t *bytes, size_t size)
-{
-    netpool_result result;
-    assert_int_equal(netpool_wait(future, -1, &result), NETPOOL_OK);
-    assert_int_equal(result.status, NETPOOL_OK);
-    assert_int_equal(result.size, size);
-    assert_int_equal(memcmp(result.data, bytes, size), 0);
-}
-
-/* Bytes of memory that the shared heaps of this process take; -1: there is none. */
-static long long heap_bytes(void)
-{
-    long long bytes = -1;
-    DIR *fds = opendir("/proc/self/fd");
-    assert_non_null(fds);
-    for (struct dirent *entry = readdir(fds); entry != NULL; entry = readdir(fds)) {
-        char target[256] = "";
-        struct stat stat;
-        if (readlinkat(dirfd(fds), entry->d_name, target, sizeof target - 1) > 0 &&
-            strstr(target, "netpool-payloads") != NULL && fstat(atoi(entry->d_name), &stat) == 0) {
-            bytes = (bytes < 0 ? 0 : bytes) + (long long)stat.st_blocks * 512;
-        }
-    }
-    (void)closedir(fds);
-    return bytes;
-}
-
-static void payloads_of_many_sizes_are_whole_while_others_are_held(void **state)
-{
-    (void)state;
-    netpool *pool = open_pool("local:2", NETPOOL_START_FORK);
-    enum { COUNT = 120, MOST = 3 * MIB };
-    uint8_t *bytes = malloc(MOST + COUNT);
-    netpool_future *futures[COUNT];
-    size_t sizes[COUNT];
-    fill(bytes, MOST + COUNT, 1);
-    for (size_t i = 0; i < COUNT; i++) {
-        sizes[i] = 60 * KIB + (i * 7919 * 131) % (MOST - 60 * KIB);
-        futures[i] = submit(pool, "echo", bytes + i, sizes[i]);
-    }
-    for (size_t i = 0; i < COUNT; i += 2) { /* every other one is kept until the end */
-        assert_result(futures[i], bytes + i, sizes[i]);
-        netpool_future_free(&futures[i]);
-        futures[i] = submit(pool, "echo", bytes + i, sizes[i]);
-    }
-    for (size_t i = 0; i < COUNT; i++) {
-        assert_result(futures[i], bytes + i, sizes[i]);
-    }
-    for (size_t i = 0; i < COUNT; i++) {
-        assert_result(futures[i], bytes + i, sizes[i]);
-        netpool_future_free(&futures[i]);
-    }
-    free(bytes);
-    netpool_close(&pool);
 }
 
 static bool is_in_heap(const void *address)
@@ -217,35 +62,6 @@ static void growing_and_shrinking_results_come_in_place(void **state)
     netpool_close(&pool);
 }
 
-static void results_made_in_place_and_changed_minds_arrive(void **state)
-{
-    (void)state;
-    netpool *pool = open_pool("local:1", NETPOOL_START_FORK);
-    enum { SIZE = 300 * KIB };
-    static uint8_t bytes[SIZE];
-    static uint8_t more[SIZE];
-    fill(bytes, SIZE, 5);
-    for (size_t i = 0; i < SIZE; i++) {
-        more[i] = (uint8_t)(bytes[i] + 1);
-    }
-    for (int round = 0; round < 5; round++) {
-        netpool_future *futures[] = {
-            submit(pool, "plus_one", bytes, SIZE),        submit(pool, "again_and_again", bytes, SIZE),
-            submit(pool, "small_after_all", bytes, SIZE), submit(pool, "fail_after_all", bytes, SIZE),
-            submit(pool, "plus_one", bytes, SIZE),
-        };
-        assert_result(futures[0], more, SIZE);
-        assert_result(futures[1], bytes, SIZE);
-        assert_result(futures[2], bytes, 5);
-        assert_int_equal(netpool_wait(futures[3], -1, NULL), NETPOOL_FAILED);
-        assert_result(futures[4], more, SIZE);
-        for (size_t i = 0; i < sizeof futures / sizeof futures[0]; i++) {
-            netpool_future_free(&futures[i]);
-        }
-    }
-    netpool_close(&pool);
-}
-
 static void a_result_outlives_its_pool(void **state)
 {
     (void)state;
@@ -263,7 +79,7 @@ static void a_result_outlives_its_pool(void **state)
         assert_memory_equal(results[i].data, bytes, sizeof bytes);
     }
     netpool_free_results(results, 3);
-    assert_int_equal(heap_bytes(), -1);
+    assert_int_equal(heap_bytes(getpid()), -1);
 }
 
 static void memory_is_used_again_and_none_is_lost_to_crashes(void **state)
@@ -291,18 +107,18 @@ static void memory_is_used_again_and_none_is_lost_to_crashes(void **state)
         }
     }
     free(bytes);
-    assert_in_range(heap_bytes(), 0, (unsigned)ROUNDS * SIZE / 2); /* 960 MiB went through it */
+    assert_in_range(heap_bytes(getpid()), 0, (unsigned)ROUNDS * SIZE / 2); /* 960 MiB went through it */
     netpool_close(&pool);
-    assert_int_equal(heap_bytes(), -1);
+    assert_int_equal(heap_bytes(getpid()), -1);
 }
 
 static void wait_for_heap_below(long long bytes)
 {
     const struct timespec pause = {.tv_nsec = 20000000};
-    for (int i = 0; i < 1500 && heap_bytes() >= bytes; i++) { /* half a minute; it takes three seconds */
+    for (int i = 0; i < 1500 && heap_bytes(getpid()) >= bytes; i++) { /* half a minute; it takes three seconds */
         (void)nanosleep(&pause, NULL);
     }
-    assert_true(heap_bytes() < bytes);
+    assert_true(heap_bytes(getpid()) < bytes);
 }
 
 static void an_idle_pool_gives_its_memory_back_but_for_what_is_held(void **state)
@@ -322,7 +138,7 @@ static void an_idle_pool_gives_its_memory_back_but_for_what_is_held(void **state
         netpool_future_free(&futures[i]);
     }
     assert_int_equal(netpool_wait(held, -1, NULL), NETPOOL_OK);
-    assert_true(heap_bytes() >= SIZE);
+    assert_true(heap_bytes(getpid()) >= SIZE);
     wait_for_heap_below(HELD + 2 * MIB);
     netpool_result result;
     assert_int_equal(netpool_wait(held, 0, &result), NETPOOL_OK);
@@ -335,66 +151,6 @@ static void an_idle_pool_gives_its_memory_back_but_for_what_is_held(void **state
     assert_result(again, bytes, SIZE);
     netpool_future_free(&again);
     free(bytes);
-    netpool_close(&pool);
-}
-
-static void what_a_function_must_not_write_to_ends_it_and_nothing_else(void **state)
-{
-    (void)state;
-    netpool *pool = open_pool("local:1", NETPOOL_START_FORK);
-    enum { SIZE = 200 * KIB };
-    static uint8_t bytes[SIZE];
-    netpool_task_options once = {.max_attempts = 1};
-    fill(bytes, SIZE, 1);
-    netpool_future *kept[3];
-    for (int i = 0; i < 3; i++) {
-        kept[i] = submit(pool, "echo", bytes, SIZE);
-        assert_result(kept[i], bytes, SIZE);
-    }
-    for (int where = 0; where < 2; where++) {
-        netpool_future *future = submit(pool, "echo", bytes, SIZE); /* a new executor is granted room after it */
-        assert_result(future, bytes, SIZE);
-        netpool_future_free(&future);
-        bytes[0] = (uint8_t)where;
-        assert_int_equal(netpool_submit(pool, "scribble", (netpool_bytes){bytes, SIZE}, &once, &future), NETPOOL_OK);
-        assert_int_equal(netpool_wait(future, -1, NULL), NETPOOL_CRASHED);
-        netpool_future_free(&future);
-    }
-    fill(bytes, SIZE, 1);
-    for (int i = 0; i < 3; i++) {
-        assert_result(kept[i], bytes, SIZE);
-        netpool_future_free(&kept[i]);
-    }
-    netpool_close(&pool);
-}
-
-static void a_result_that_was_given_out_cannot_be_written_to_any_more(void **state)
-{
-    (void)state;
-    netpool *pool = open_pool("local:1", NETPOOL_START_FORK);
-    enum { SIZE = 200 * KIB };
-    static uint8_t bytes[SIZE];
-    netpool_future *futures[6];
-    netpool_task_options once = {.max_attempts = 1};
-    fill(bytes, SIZE, 1);
-    for (int i = 0; i < 6; i++) { /* the first of each executor is right, and those in the heap stay so */
-        assert_int_equal(netpool_submit(pool, "echo", (netpool_bytes){bytes, SIZE}, &once, &futures[i]), NETPOOL_OK);
-        assert_result(futures[i], bytes, SIZE);
-        netpool_future_free(&futures[i]);
-        netpool_result result;
-        assert_int_equal(netpool_submit(pool, "write_late", (netpool_bytes){bytes, SIZE}, &once, &futures[i]),
-                         NETPOOL_OK);
-        if (netpool_wait(futures[i], -1, &result) == NETPOOL_OK) {
-            assert_memory_equal(result.data, bytes, SIZE);
-        }
-    }
-    for (int i = 0; i < 6; i++) {
-        netpool_result result;
-        if (netpool_wait(futures[i], -1, &result) == NETPOOL_OK) {
-            assert_memory_equal(result.data, bytes, SIZE);
-        }
-        netpool_future_free(&futures[i]);
-    }
     netpool_close(&pool);
 }
 
@@ -412,7 +168,7 @@ static void small_and_large_results_in_turn_take_no_more_than_they_need(void **s
         small[i] = submit(pool, "echo", bytes, 70 * KIB);
         assert_result(small[i], bytes, 70 * KIB);
     }
-    assert_in_range(heap_bytes(), 0, 300 * MIB);
+    assert_in_range(heap_bytes(getpid()), 0, 300 * MIB);
     for (int i = 0; i < 20; i++) {
         assert_result(small[i], bytes, 70 * KIB);
         netpool_future_free(&small[i]);
@@ -482,41 +238,17 @@ static void payloads_arrive_without_a_heap_after_the_worker_process_was_killed(v
     netpool_close(&pool);
 }
 
-static void maps_of_large_blocks_are_right(void **state)
-{
-    (void)state;
-    netpool *pool = open_pool("local:2", NETPOOL_START_FORK);
-    enum { COUNT = 40000, ITEM = 100 };
-    uint8_t *in = malloc((size_t)COUNT * ITEM);
-    uint8_t *out = malloc((size_t)COUNT * ITEM);
-    fill(in, (size_t)COUNT * ITEM, 1);
-    for (size_t chunk = 500; chunk <= 20000; chunk *= 2) {
-        netpool_map_options options = {.chunk = chunk};
-        memset(out, 0, (size_t)COUNT * ITEM);
-        assert_int_equal(netpool_map(pool, "echo", in, COUNT, ITEM, out, ITEM, &options, NULL), NETPOOL_OK);
-        assert_int_equal(memcmp(in, out, (size_t)COUNT * ITEM), 0);
-    }
-    free(in);
-    free(out);
-    netpool_close(&pool);
-}
-
 int main(int argc, char **argv)
 {
     netpool_init(&argc, &argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(payloads_of_many_sizes_are_whole_while_others_are_held),
         cmocka_unit_test(growing_and_shrinking_results_come_in_place),
-        cmocka_unit_test(results_made_in_place_and_changed_minds_arrive),
         cmocka_unit_test(a_result_outlives_its_pool),
         cmocka_unit_test(memory_is_used_again_and_none_is_lost_to_crashes),
         cmocka_unit_test(an_idle_pool_gives_its_memory_back_but_for_what_is_held),
-        cmocka_unit_test(what_a_function_must_not_write_to_ends_it_and_nothing_else),
-        cmocka_unit_test(a_result_that_was_given_out_cannot_be_written_to_any_more),
         cmocka_unit_test(small_and_large_results_in_turn_take_no_more_than_they_need),
         cmocka_unit_test(large_payloads_arrive_with_few_descriptors),
         cmocka_unit_test(payloads_arrive_without_a_heap_after_the_worker_process_was_killed),
-        cmocka_unit_test(maps_of_large_blocks_are_right),
     };
     return cmocka_run_group_tests_name("pool_heap", tests, NULL, NULL);
 }
