@@ -22,10 +22,11 @@
 /* Of the unit where a block or a gap begins. */
 struct unit {
     _Atomic uint32_t references; /* 0: a gap */
-    uint32_t length;             /* units; changed by the half's owner while it is a gap */
+    uint32_t length;             /* units; changed by the half's owner while it is a gap. 0: nothing begins here */
 };
 
-/* Units of the table, which is at the start of it all and has room for the largest heap. */
+/* Units of the table, which is at the start of it all and has room for the largest heap. No block begins there; the
+ * first two entries are the halves' (lowest_gap). */
 #define TABLE_UNITS (2 * NP_HEAP_SLOTS_MAX * SLOT_UNITS * sizeof(struct unit) / NP_HEAP_UNIT + 1)
 
 struct np_heap {
@@ -258,12 +259,27 @@ int np_heap_fd(const struct np_heap *heap)
     return heap->fd;
 }
 
+/* No gap of the half that begins with this unit lies before it. Lowered by whoever gives a block up. */
+static _Atomic uint32_t *lowest_gap(const struct np_heap *heap, size_t first)
+{
+    return &heap->table[first == TABLE_UNITS ? 0 : 1].references;
+}
+
+static void lower(_Atomic uint32_t *lowest, size_t unit)
+{
+    uint32_t seen = atomic_load(lowest);
+    while (seen > unit && !atomic_compare_exchange_weak(lowest, &seen, (uint32_t)unit)) {
+    }
+}
+
 /* The gap that begins there, joined with those behind it. */
 static size_t join_gaps(struct unit *table, size_t at, size_t end)
 {
     size_t length = table[at].length;
     while (at + length < end && atomic_load_explicit(&table[at + length].references, memory_order_acquire) == 0) {
-        length += table[at + length].length;
+        struct unit *joined = &table[at + length];
+        length += joined->length;
+        joined->length = 0;
     }
     return table[at].length = (uint32_t)length;
 }
@@ -272,13 +288,25 @@ static size_t join_gaps(struct unit *table, size_t at, size_t end)
 static size_t find_gap(const struct np_heap *heap, size_t wanted)
 {
     struct unit *table = heap->table;
-    for (size_t at = heap->first; at < heap->end; at += table[at].length) {
-        if (atomic_load_explicit(&table[at].references, memory_order_acquire) == 0 &&
-            join_gaps(table, at, heap->end) >= wanted) {
-            return at;
-        }
+    _Atomic uint32_t *lowest = lowest_gap(heap, heap->first);
+    size_t too_small = 0; /* the first gap that is */
+    size_t at = atomic_exchange(lowest, UINT32_MAX);
+    at = at > heap->first ? at : heap->first;
+    while (at < heap->end && table[at].length == 0) { /* it has become a part of what begins before it */
+        at--;
     }
-    return 0;
+    for (; at < heap->end; at += table[at].length) {
+        if (atomic_load_explicit(&table[at].references, memory_order_acquire) > 0) {
+            continue;
+        }
+        if (join_gaps(table, at, heap->end) >= wanted) {
+            break;
+        }
+        too_small = too_small > 0 ? too_small : at;
+    }
+    const bool is_found = at < heap->end;
+    lower(lowest, too_small > 0 ? too_small : is_found ? at + wanted : heap->end);
+    return is_found ? at : 0;
 }
 
 void *np_heap_take(struct np_heap *heap, size_t size)
@@ -386,7 +414,11 @@ bool np_heap_free_block(const void *block)
         return false;
     }
     if (!np_fork_guard_is_child(&heap->guard)) {
-        atomic_fetch_sub_explicit(&heap->table[unit_of(heap, block)].references, 1, memory_order_acq_rel);
+        const size_t unit = unit_of(heap, block);
+        if (atomic_fetch_sub_explicit(&heap->table[unit].references, 1, memory_order_acq_rel) == 1) {
+            const size_t middle = TABLE_UNITS + heap->slots * SLOT_UNITS;
+            lower(lowest_gap(heap, unit < middle ? TABLE_UNITS : middle), unit);
+        }
         let_go(heap);
     }
     return true;

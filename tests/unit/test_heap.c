@@ -1,5 +1,7 @@
 /* Memory shared by a program and its worker processes: blocks, references across processes, and what becomes of them.
  */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -10,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/heap.h"
+#include "common/random.h"
 #include "tests/support/cmocka_all.h"
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
@@ -368,6 +371,85 @@ static void a_program_has_so_many_heaps_at_most(void **state)
     np_heap_leave(again);
 }
 
+/* Blocks that one thread takes and either gives up. */
+struct traffic {
+    struct np_heap *heap;
+    _Atomic(uint8_t *) blocks[64];
+    atomic_bool has_ended;
+    atomic_uint broken;
+};
+
+struct mark {
+    uint32_t number;
+    uint32_t units;
+};
+
+static struct mark *last_mark(uint8_t *block)
+{
+    size_t size = ((struct mark *)(void *)block)->units * NP_HEAP_UNIT;
+    return (struct mark *)(void *)(block + size) - 1;
+}
+
+/* Nobody else has written to it. */
+static void give_up(struct traffic *traffic, uint8_t *block)
+{
+    const struct mark *mark = (const struct mark *)(void *)block;
+    if (mark->units < 1 || mark->units > 6 || last_mark(block)->number != mark->number) {
+        atomic_fetch_add(&traffic->broken, 1);
+    }
+    (void)np_heap_free_block(block);
+}
+
+static void *give_up_others(void *argument)
+{
+    struct traffic *traffic = argument;
+    struct np_random random = {7};
+    while (!atomic_load(&traffic->has_ended)) {
+        uint8_t *block = atomic_exchange(&traffic->blocks[np_random_below(&random, 64)], NULL);
+        if (block != NULL) {
+            give_up(traffic, block);
+        }
+    }
+    return NULL;
+}
+
+static void blocks_never_overlap_whoever_gives_them_up(void **state)
+{
+    (void)state;
+    struct traffic traffic = {.heap = np_heap_new(1)};
+    struct np_random random = {1};
+    pthread_t other;
+    assert_non_null(traffic.heap);
+    assert_int_equal(pthread_create(&other, NULL, give_up_others, &traffic), 0);
+    for (uint32_t i = 1; i <= 100000; i++) {
+        const uint32_t units = 1 + (uint32_t)np_random_below(&random, 6);
+        uint8_t *block = np_heap_take(traffic.heap, units * NP_HEAP_UNIT);
+        if (block == NULL) {
+            atomic_fetch_add(&traffic.broken, 1);
+            break;
+        }
+        *(struct mark *)(void *)block = (struct mark){i, units};
+        *last_mark(block) = (struct mark){i, units};
+        block = atomic_exchange(&traffic.blocks[np_random_below(&random, 64)], block);
+        if (block != NULL) {
+            give_up(&traffic, block);
+        }
+        if (i % 100 == 0) {
+            (void)np_heap_review(traffic.heap, np_heap_deadline(traffic.heap));
+        }
+    }
+    atomic_store(&traffic.has_ended, true);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    for (size_t i = 0; i < 64; i++) {
+        if (traffic.blocks[i] != NULL) {
+            give_up(&traffic, traffic.blocks[i]);
+        }
+    }
+    assert_int_equal(traffic.broken, 0);
+    assert_non_null(np_heap_take(traffic.heap, NP_HEAP_SLOT_SIZE)); /* all gaps are one again */
+    np_heap_leave(traffic.heap);
+}
+
 /* Who has the descriptor sees blocks, and can harm nothing but them. */
 static void the_table_of_a_guarded_heap_is_not_in_its_file(void **state)
 {
@@ -415,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_limit_of_file_sizes_means_none),
         cmocka_unit_test(a_limit_of_addresses_means_none),
         cmocka_unit_test(a_program_has_so_many_heaps_at_most),
+        cmocka_unit_test(blocks_never_overlap_whoever_gives_them_up),
         cmocka_unit_test(the_table_of_a_guarded_heap_is_not_in_its_file),
     };
     return cmocka_run_group_tests_name("heap", tests, NULL, NULL);
