@@ -466,3 +466,14 @@ size_t rig_answer(struct rig *rig, uint64_t worker, uint8_t session, uint64_t co
     rig_flush(rig);
     return count;
 }
+
+uint64_t rig_tried_worker(struct rig *rig, uint64_t client, uint8_t session, struct rig_trial trial)
+{
+    uint64_t worker = rig_worker(rig, trial.id, trial.slots, "f");
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 1});
+    rig_flush(rig);
+    rig_answer(rig, worker, session, trial.compute_ns);
+    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 2, .count = trial.count});
+    rig_flush(rig);
+    return worker;
+}

@@ -111,6 +111,17 @@ size_t rig_take_assigned(struct rig *rig, uint64_t worker);
 /* The worker answers all it was assigned, each after `compute_ns`, and the core is flushed; returns how many.
  * `session`: of the client that it says; 0: as assigned. */
 size_t rig_answer(struct rig *rig, uint64_t worker, uint8_t session, uint64_t compute_ns);
+
+struct rig_trial {
+    uint8_t id; /* of the worker */
+    unsigned slots;
+    uint64_t compute_ns; /* of its first task */
+    uint64_t count;      /* of the tasks after it */
+};
+/* A worker with the function "f" that has done task 1 of the session with this id; more of them are submitted then.
+ */
+uint64_t rig_tried_worker(struct rig *rig, uint64_t client, uint8_t session, struct rig_trial trial);
+
 /* Takes Results until the row of seq is found; false: not there. */
 bool rig_take_result(struct rig *rig, uint64_t client, uint64_t seq, netpool_status *status, uint32_t *attempt);
 

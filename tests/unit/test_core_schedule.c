@@ -239,25 +239,15 @@ static void a_worker_that_was_full_is_filled_up_when_a_quarter_is_done(void **st
     rig_free(rig);
 }
 
-/* A worker whose first task took so long, and so many more of that function. */
-static uint64_t full_worker(struct rig *rig, uint64_t client, unsigned slots, uint64_t compute_ns, uint64_t count)
-{
-    uint64_t worker = rig_worker(rig, 2, slots, "f");
-    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 1});
-    rig_flush(rig);
-    rig_answer(rig, worker, CLIENT, compute_ns);
-    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 2, .count = count});
-    rig_flush(rig);
-    return worker;
-}
-
 static void no_slot_stays_idle_beside_a_queue_of_long_tasks(void **state)
 {
     (void)state;
     for (unsigned slots = 2; slots <= 64; slots *= 2) {
         struct rig *rig = rig_new(NULL);
         uint64_t client = rig_client(rig, CLIENT, false);
-        uint64_t worker = full_worker(rig, client, slots, 1000000000, 3 * slots);
+        uint64_t worker = rig_tried_worker(
+            rig, client, CLIENT,
+            (struct rig_trial){.id = 2, .slots = slots, .compute_ns = 1000000000, .count = 3 * slots});
         assert_int_equal(rig_take_assigned(rig, worker), slots);
         for (uint64_t done = 0; done < 2 * slots; done++) {
             rig_result(rig, worker,
@@ -275,7 +265,8 @@ static void a_task_that_almost_fills_a_slot_has_another_one_behind_it(void **sta
     (void)state;
     struct rig *rig = rig_new(NULL);
     uint64_t client = rig_client(rig, CLIENT, false);
-    uint64_t worker = full_worker(rig, client, 1, 3500000, 10);
+    uint64_t worker = rig_tried_worker(rig, client, CLIENT,
+                                       (struct rig_trial){.id = 2, .slots = 1, .compute_ns = 3500000, .count = 10});
     assert_int_equal(rig_take_assigned(rig, worker), 2);
     for (uint64_t seq = 2; seq < 10; seq++) {
         rig_result(rig, worker, (struct rig_result){.session = CLIENT, .seq = seq, .compute_ns = 3500000});

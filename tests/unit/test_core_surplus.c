@@ -53,12 +53,8 @@ static void surplus_that_is_done_sooner_than_moved_stays(void **state)
 /* The worker has a first task of 2 us behind it, and holds so many now. */
 static uint64_t worker_with(struct rig *rig, uint64_t client, uint8_t id, uint64_t count)
 {
-    uint64_t worker = rig_worker(rig, id, 1, "f");
-    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 1, .count = 1});
-    rig_flush(rig);
-    rig_answer(rig, worker, CLIENT, 2000);
-    rig_submit(rig, client, (struct rig_task){.function = "f", .first = 2, .count = count});
-    rig_flush(rig);
+    uint64_t worker = rig_tried_worker(rig, client, CLIENT,
+                                       (struct rig_trial){.id = id, .slots = 1, .compute_ns = 2000, .count = count});
     assert_int_equal(rig_take_assigned(rig, worker), count);
     return worker;
 }
