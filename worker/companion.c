@@ -13,7 +13,7 @@
 #include "common/heap.h"
 #include "proto/limits.h"
 #include "transport/link.h"
-#include "worker/detach.h"
+#include "worker/executor/detach.h"
 #include "worker/supervisor.h"
 
 enum {

@@ -7,7 +7,7 @@
 #include "common/buffer.h"
 #include "common/text.h"
 #include "worker/fatal.h"
-#include "worker/share.h"
+#include "worker/slots/share.h"
 
 _Static_assert(SHARE_WHOLE_MAX <= NP_FRAME_BODY_MAX, "what is more is a block");
 

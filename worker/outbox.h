@@ -8,8 +8,8 @@
 
 #include "common/list.h"
 #include "transport/channel.h"
-#include "worker/batch.h"
 #include "worker/roll.h"
+#include "worker/slots/batch.h"
 
 #define OUTBOX_LIMIT ((size_t)8 * 1024 * 1024) /* bytes; beyond it no more results are taken from executors */
 

@@ -3,7 +3,7 @@
 #define NP_PROGRESS_H
 
 #include "transport/channel.h"
-#include "worker/executors.h"
+#include "worker/slots/executors.h"
 
 /* Looks at what runs when executors.progress_at has come, sends what has changed since it was told last, and sets the
  * next time: PROGRESS_NS later as long as something changes, otherwise with the executors' next look at what is busy.

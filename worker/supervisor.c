@@ -12,10 +12,10 @@
 #include "common/error.h"
 #include "common/heap.h"
 #include "common/log.h"
-#include "worker/detach.h"
-#include "worker/executors.h"
+#include "worker/executor/detach.h"
 #include "worker/fatal.h"
 #include "worker/progress.h"
+#include "worker/slots/executors.h"
 #include "worker/uplink.h"
 
 #define DRAIN_GRACE_MS 30000

@@ -9,7 +9,7 @@
 #include "client/last_error.h"
 #include "common/block.h"
 #include "common/error.h"
-#include "worker/parts.h"
+#include "worker/executor/parts.h"
 
 #define LEAF_BYTES ((size_t)64 << 10) /* of inputs, unless the caller says how many */
 enum {

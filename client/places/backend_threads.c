@@ -6,7 +6,7 @@
 #include "client/places/embedded.h"
 #include "common/clock.h"
 #include "common/error.h"
-#include "worker/modules.h"
+#include "worker/executor/modules.h"
 
 #define END_GRACE_NS (2 * NP_NS_PER_S)
 

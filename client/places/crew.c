@@ -10,7 +10,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/text.h"
-#include "worker/initializer.h"
+#include "worker/executor/initializer.h"
 
 static void free_jobs(struct np_list *list)
 {

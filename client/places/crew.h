@@ -20,7 +20,7 @@
 #include "common/list.h"
 #include "common/netpool_status.h"
 #include "proto/limits.h"
-#include "worker/call.h"
+#include "worker/executor/call.h"
 
 struct crew;
 

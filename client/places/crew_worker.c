@@ -9,7 +9,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/random.h"
-#include "worker/modules.h"
+#include "worker/executor/modules.h"
 
 #define CANCEL_GRACE_NS NP_NS_PER_S      /* as in a worker: then the answer does not wait for the function any more */
 #define WINDOW_BYTES (UINT64_C(1) << 30) /* in the program's own memory it is the core's limit that counts */

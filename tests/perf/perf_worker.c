@@ -17,8 +17,8 @@
 #include "common/clock.h"
 #include "tests/support/memory_link.h"
 #include "transport/channel.h"
-#include "worker/call.h"
-#include "worker/executors.h"
+#include "worker/executor/call.h"
+#include "worker/slots/executors.h"
 
 enum { BATCH = 256, PAYLOAD = 16, BLOCK_ITEMS = 4096 };
 

@@ -5,7 +5,7 @@
 #include "common/clock.h"
 #include "proto/limits.h"
 #include "tests/support/cmocka_all.h"
-#include "worker/call.h"
+#include "worker/executor/call.h"
 
 struct outcome {
     netpool_status status;

@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "tests/support/cmocka_all.h"
-#include "worker/crash.h"
-#include "worker/maps.h"
-#include "worker/stack_key.h"
-#include "worker/stack_text.h"
-#include "worker/symbolizer.h"
+#include "worker/crash/crash.h"
+#include "worker/crash/maps.h"
+#include "worker/crash/stack_key.h"
+#include "worker/crash/stack_text.h"
+#include "worker/crash/symbolizer.h"
 
 static const char maps[] = "1000-2000 r--p 00000000 fd:01 77 /opt/a module.so\n"
                            "2000-4000 r-xp 00001000 fd:01 77 /opt/a module.so\n"

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "tests/support/cmocka_all.h"
-#include "worker/memory_killer.h"
+#include "worker/slots/memory_killer.h"
 
 static void write_counters(const char *path, const char *text)
 {

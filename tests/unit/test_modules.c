@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "tests/support/cmocka_all.h"
-#include "worker/modules.h"
+#include "worker/executor/modules.h"
 
 static netpool_status at_home(netpool_call *call, netpool_bytes input)
 {

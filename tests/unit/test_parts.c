@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "tests/support/cmocka_all.h"
-#include "worker/parts.h"
+#include "worker/executor/parts.h"
 
 static netpool_bytes pack(const netpool_bytes *parts, size_t count)
 {

@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "tests/support/cmocka_all.h"
-#include "worker/batch.h"
-#include "worker/preparation.h"
+#include "worker/slots/batch.h"
+#include "worker/slots/preparation.h"
 
 enum { SLOTS = 3 };
 

@@ -6,7 +6,7 @@
 
 #include "common/random.h"
 #include "tests/support/cmocka_all.h"
-#include "worker/ring.h"
+#include "worker/slots/ring.h"
 
 enum { CAPACITY = 64 };
 
