@@ -272,16 +272,24 @@ static void lower(_Atomic uint32_t *lowest, size_t unit)
     }
 }
 
+/* The process may be killed at any time, and others go through what it leaves: what is before comes first. */
+static void in_this_order(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
 /* The gap that begins there, joined with those behind it. */
 static size_t join_gaps(struct unit *table, size_t at, size_t end)
 {
     size_t length = table[at].length;
-    while (at + length < end && atomic_load_explicit(&table[at + length].references, memory_order_acquire) == 0) {
+    while (at + length < end && atomic_load(&table[at + length].references) == 0) {
         struct unit *joined = &table[at + length];
         length += joined->length;
+        table[at].length = (uint32_t)length;
+        in_this_order();
         joined->length = 0;
     }
-    return table[at].length = (uint32_t)length;
+    return length;
 }
 
 /* The first gap that is large enough: what was used lately is used again, its memory is there and in the caches. */
@@ -296,7 +304,7 @@ static size_t find_gap(const struct np_heap *heap, size_t wanted)
         at--;
     }
     for (; at < heap->end; at += table[at].length) {
-        if (atomic_load_explicit(&table[at].references, memory_order_acquire) > 0) {
+        if (atomic_load(&table[at].references) > 0) {
             continue;
         }
         if (join_gaps(table, at, heap->end) >= wanted) {
@@ -322,6 +330,7 @@ void *np_heap_take(struct np_heap *heap, size_t size)
         if (table[at].length > wanted) {
             table[at + wanted].length = table[at].length - (uint32_t)wanted;
             atomic_store_explicit(&table[at + wanted].references, 0, memory_order_relaxed);
+            in_this_order();
             table[at].length = (uint32_t)wanted;
         }
         atomic_store_explicit(&table[at].references, 1, memory_order_relaxed);
@@ -415,7 +424,7 @@ bool np_heap_free_block(const void *block)
     }
     if (!np_fork_guard_is_child(&heap->guard)) {
         const size_t unit = unit_of(heap, block);
-        if (atomic_fetch_sub_explicit(&heap->table[unit].references, 1, memory_order_acq_rel) == 1) {
+        if (atomic_fetch_sub(&heap->table[unit].references, 1) == 1) {
             const size_t middle = TABLE_UNITS + heap->slots * SLOT_UNITS;
             lower(lowest_gap(heap, unit < middle ? TABLE_UNITS : middle), unit);
         }
@@ -502,7 +511,8 @@ bool np_heap_review(struct np_heap *heap, int64_t now)
         heap->purging = 0;
         size_t behind = end_of_blocks(heap);
         heap->resident = heap->limit > behind ? heap->limit : behind;
-        heap->review_at = heap->resident > heap->first ? now + NP_BLOCK_KEPT_NS : NP_NEVER;
+        bool is_over = heap->resident == heap->first && heap->top == heap->first; /* none was taken meanwhile */
+        heap->review_at = is_over ? NP_NEVER : now + NP_BLOCK_KEPT_NS;
     }
     pthread_mutex_unlock(&heap->mutex);
     return begins;

@@ -59,7 +59,7 @@ static netpool_status prepare(struct way *way, netpool_error *error)
     return way->zmq != NULL ? NETPOOL_OK : np_error_set(error, NETPOOL_NO_MEMORY, "out of memory");
 }
 
-/* Each executor takes two here. Not before the zygote exists: functions keep the usual limit. */
+/* Each executor takes three here. Not before the zygote exists: functions keep the usual limit. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;

@@ -37,8 +37,7 @@ long long heap_bytes(pid_t pid)
     char path[64];
     (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
     DIR *fds = opendir(path);
-    assert_non_null(fds);
-    for (struct dirent *entry = readdir(fds); entry != NULL; entry = readdir(fds)) {
+    for (struct dirent *entry = fds != NULL ? readdir(fds) : NULL; entry != NULL; entry = readdir(fds)) {
         char target[256] = "";
         struct stat stat;
         if (readlinkat(dirfd(fds), entry->d_name, target, sizeof target - 1) > 0 &&
@@ -46,6 +45,8 @@ long long heap_bytes(pid_t pid)
             bytes = (bytes < 0 ? 0 : bytes) + (long long)stat.st_blocks * 512;
         }
     }
-    (void)closedir(fds);
+    if (fds != NULL) {
+        (void)closedir(fds);
+    }
     return bytes;
 }

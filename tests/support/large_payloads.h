@@ -17,7 +17,7 @@ netpool_future *submit(netpool *pool, const char *function, const uint8_t *bytes
 /* Waits for the result: it is these bytes. */
 void assert_result(netpool_future *future, const uint8_t *bytes, size_t size);
 
-/* Bytes of memory that the heaps of a process take; -1: there is none. */
+/* Bytes of memory that the heaps of a process take; -1: there is none, or no such process. */
 long long heap_bytes(pid_t pid);
 
 #endif

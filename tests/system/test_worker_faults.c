@@ -224,6 +224,24 @@ static void executors_and_zygote_end_with_a_killed_supervisor(void **state)
     fake_broker_stop(&broker);
 }
 
+/* Memory for large payloads is a matter of speed only. */
+static void descriptors_that_are_few_are_for_executors(void **state)
+{
+    (void)state;
+    enum { SLOTS = 24 };
+    struct rlimit before;
+    struct fake_broker broker;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){80, before.rlim_max}), 0);
+    start(&broker, SLOTS);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    pid_t zygote = 0;
+    pid_t executors[SLOTS + 1];
+    assert_int_equal(process_children(broker.supervisor, &zygote, 1), 1);
+    FAKE_BROKER_UNTIL(&broker, process_children(zygote, executors, SLOTS + 1) == SLOTS);
+    fake_broker_stop(&broker);
+}
+
 /* Other workers may do its tasks. */
 static void worker_that_can_start_no_executor_gives_its_tasks_back_and_ends(void **state)
 {
@@ -267,6 +285,7 @@ int main(void)
         cmocka_unit_test(b33_function_that_writes_over_shared_memory_costs_itself_only),
         cmocka_unit_test(b36_executors_killed_at_random_lose_no_task_and_leave_nothing_behind),
         cmocka_unit_test(executors_and_zygote_end_with_a_killed_supervisor),
+        cmocka_unit_test(descriptors_that_are_few_are_for_executors),
         cmocka_unit_test(worker_that_can_start_no_executor_gives_its_tasks_back_and_ends),
         cmocka_unit_test(b32_module_that_does_not_load_is_refused_with_its_name),
     };

@@ -1,6 +1,7 @@
 /* Memory shared by a program and its worker processes: blocks, references across processes, and what becomes of them.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -8,8 +9,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "common/block.h"
 #include "common/clock.h"
 #include "common/heap.h"
 #include "common/random.h"
@@ -450,6 +453,52 @@ static void blocks_never_overlap_whoever_gives_them_up(void **state)
     np_heap_leave(traffic.heap);
 }
 
+/* Takes and gives up blocks until it is killed, so that gaps are joined and split all the time. */
+static _Noreturn void work_for_ever(int fd, int begun)
+{
+    enum { COUNT = 2000 };
+    static void *blocks[COUNT];
+    np_heap_leave_inherited();
+    struct np_heap *heap = np_heap_attach(fd);
+    (void)!write(begun, "", 1);
+    for (;;) {
+        for (size_t i = 0; i < COUNT; i++) {
+            blocks[i] = np_heap_take(heap, 1);
+        }
+        for (size_t i = 0; i < COUNT; i++) {
+            np_block_free(blocks[i]);
+        }
+        np_block_free(np_heap_take(heap, COUNT * NP_HEAP_UNIT));
+    }
+}
+
+static void a_worker_process_may_be_killed_at_any_moment(void **state)
+{
+    (void)state;
+    struct np_random random = {(uint64_t)np_clock_now()};
+    for (int kills = 0; kills < 50; kills++) {
+        struct np_heap *heap = np_heap_new(1);
+        int begun[2];
+        char byte;
+        assert_non_null(heap);
+        assert_int_equal(pipe(begun), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            work_for_ever(np_heap_fd(heap), begun[1]);
+        }
+        assert_int_equal(read(begun[0], &byte, 1), 1);
+        nanosleep(&(struct timespec){.tv_nsec = (long)np_random_below(&random, 2000000)}, NULL); /* the moment */
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        (void)alarm(20); /* ends the test if the purge does not end */
+        np_heap_purge(heap, NP_HEAP_WORKERS);
+        (void)alarm(0);
+        np_heap_leave(heap);
+        close(begun[0]);
+        close(begun[1]);
+    }
+}
+
 /* Who has the descriptor sees blocks, and can harm nothing but them. */
 static void the_table_of_a_guarded_heap_is_not_in_its_file(void **state)
 {
@@ -498,6 +547,7 @@ int main(void)
         cmocka_unit_test(a_limit_of_addresses_means_none),
         cmocka_unit_test(a_program_has_so_many_heaps_at_most),
         cmocka_unit_test(blocks_never_overlap_whoever_gives_them_up),
+        cmocka_unit_test(a_worker_process_may_be_killed_at_any_moment),
         cmocka_unit_test(the_table_of_a_guarded_heap_is_not_in_its_file),
     };
     return cmocka_run_group_tests_name("heap", tests, NULL, NULL);

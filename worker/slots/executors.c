@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "common/clock.h"
 #include "common/error.h"
@@ -27,6 +28,13 @@ static void zygote_spoke(struct reactor_source *source, uint32_t events)
     NP_CONTAINER(source, struct executors, zygote_source)->zygote_has_spoken = true;
 }
 
+/* Each slot has a bell and a pipe, and now and then others want some. */
+static bool has_descriptors_for_heaps(unsigned slots)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= 4 * (rlim_t)slots + 64;
+}
+
 netpool_status executors_init(struct executors *executors, const struct executors_options *options,
                               netpool_error *error)
 {
@@ -42,6 +50,7 @@ netpool_status executors_init(struct executors *executors, const struct executor
         .progress_at = NP_NEVER,
         .review_at = NP_NEVER,
         .heap = options->heap,
+        .has_own_heaps = options->heap == NULL && has_descriptors_for_heaps(options->slots),
         .max_payload = options->max_payload,
         .max_tasks = options->max_tasks,
         .cancel_grace_ns = options->cancel_grace_ns,
@@ -303,25 +312,50 @@ static void look_at_busy(struct executors *executors, int64_t now)
     }
 }
 
-static void review_heaps(struct executors *executors, int64_t now)
+static void review_shared_heap(struct executors *executors, int64_t now)
 {
-    if (now < executors->review_at) {
-        return;
-    }
     const bool begins = np_heap_review(executors->heap, now);
+    for (unsigned i = 0; i < executors->slot_count && begins; i++) {
+        slot_blocks_review(&executors->slots[i]);
+    }
     executors->review_at = np_heap_deadline(executors->heap);
+}
+
+/* One at a time, as it may take a while. */
+static void review_own_heaps(struct executors *executors, int64_t now)
+{
+    const unsigned first = executors->reviewed + 1;
+    bool is_done = false;
+    executors->review_at = NP_NEVER;
     for (unsigned i = 0; i < executors->slot_count; i++) {
-        struct slot *slot = &executors->slots[i];
-        if (executors->heap != NULL ? begins : np_heap_review(slot->heap, now)) {
-            slot_blocks_review(slot);
+        const unsigned index = (first + i) % executors->slot_count;
+        struct slot *slot = &executors->slots[index];
+        if (!is_done && now >= np_heap_deadline(slot->heap)) {
+            executors->reviewed = index;
+            is_done = true;
+            if (np_heap_review(slot->heap, now)) {
+                slot_blocks_review(slot);
+            }
         }
         executors->review_at = np_earlier(executors->review_at, np_heap_deadline(slot->heap));
+    }
+}
+
+static void review_heaps(struct executors *executors, int64_t now)
+{
+    if (now >= executors->review_at) {
+        if (executors->heap != NULL) {
+            review_shared_heap(executors, now);
+        } else {
+            review_own_heaps(executors, now);
+        }
     }
 }
 
 void executors_turn(struct executors *executors, int64_t now)
 {
     struct np_list ready;
+    executors->moved = 0;
     np_list_init(&ready);
     np_list_splice_back(&ready, &executors->ready);
     for (struct np_list *node = np_list_pop_front(&ready); node != NULL; node = np_list_pop_front(&ready)) {

@@ -49,8 +49,11 @@ struct executors {
     int start_error;       /* errno of the last failed start; 0: the executor ended before its first task */
     struct reactor_source zygote_source;
     struct memory_killer memory_killer;
-    struct np_heap *heap;   /* for large payloads, of the program and all slots; NULL: each slot has its own */
+    struct np_heap *heap;   /* for large payloads, of the program and all slots; NULL: each executor has its own, */
+    bool has_own_heaps;     /* if there are descriptors for them */
     int64_t review_at;      /* of the heaps, NP_NEVER */
+    unsigned reviewed;      /* slot whose heap was reviewed last */
+    size_t moved;           /* bytes of inputs moved into executors' heaps in this turn */
     uint64_t max_payload;   /* bytes of a result */
     uint64_t last_executor; /* serial number of the latest */
     uint32_t max_tasks;     /* of each executor, 0 = no limit */

@@ -19,7 +19,7 @@
 #define REST_MAX_NS (2 * NP_NS_PER_S)
 
 enum {
-    FORKS_PENDING_MAX = 8,        /* requests on their way, each with three descriptors */
+    FORKS_PENDING_MAX = 8,        /* requests on their way, each with four descriptors */
     OUTPUT_PER_EVENT = 64 * 1024, /* bytes read from one executor's pipe before others have their turn */
 };
 
@@ -27,7 +27,7 @@ void slot_init(struct slot *slot, struct executors *executors, unsigned index)
 {
     *slot = (struct slot){.executors = executors,
                           .index = index,
-                          .heap = executors->heap != NULL ? executors->heap : np_heap_new_guarded(),
+                          .heap = executors->heap,
                           .deadline = NP_NEVER,
                           .cancel_at = NP_NEVER,
                           .bell = {.fd = -1},
@@ -53,6 +53,10 @@ static void clear(struct slot *slot)
     share_unmap(&slot->share);
     slot_results_drop(slot);
     slot_blocks_drop(slot);
+    if (slot->heap != slot->executors->heap) {
+        np_heap_leave(slot->heap);
+        slot->heap = NULL;
+    }
     slot->writing = NULL;
     slot->write_size = slot->written = 0;
     slot->is_stalled = false;
@@ -70,9 +74,6 @@ void slot_fini(struct slot *slot)
 {
     clear(slot);
     np_list_remove(&slot->ready_node);
-    if (slot->heap != slot->executors->heap) {
-        np_heap_leave(slot->heap);
-    }
 }
 
 /* Edge-triggered: each ring is an event, and nobody reads how many there were. */
@@ -143,6 +144,9 @@ void slot_start(struct slot *slot, int64_t now)
 {
     assert(slot->state == SLOT_EMPTY && np_list_is_empty(&slot->fed) && slot->waiting == NULL);
     slot->executor = ++slot->executors->last_executor;
+    if (slot->executors->has_own_heaps) {
+        slot->heap = np_heap_new_guarded();
+    }
     struct executor_fds fds = {
         .share = -1, .bell = -1, .output = -1, .heap = slot->heap != NULL ? np_heap_fd(slot->heap) : -1};
     netpool_status status = share_new(&slot->share, &fds.share);

@@ -9,7 +9,8 @@
 /* Of one executor, but for two blocks that may be larger: one to fill while the other is taken. */
 #define GRANTED_MAX ((size_t)64 * 1024 * 1024)
 
-/* What is larger goes through the ring, piece by piece: other executors and the link want their turn. */
+/* Of inputs that are moved in a turn: other executors and the link want theirs. What is larger goes through the ring,
+ * piece by piece. */
 #define MOVED_MAX ((size_t)64 * 1024 * 1024)
 
 static uint8_t *take(struct slot *slot, size_t size)
@@ -20,20 +21,34 @@ static uint8_t *take(struct slot *slot, size_t size)
     return block;
 }
 
+/* Is the input all of its batch's body, and does that lie elsewhere? */
+static bool is_movable(const struct slot *slot, const struct task *task)
+{
+    return slot->heap != NULL && task->size > SHARE_WHOLE_MAX && task->size <= MOVED_MAX && task->batch->count == 1 &&
+           task->payload == task->batch->body && np_heap_unit(slot->heap, task->payload) == 0;
+}
+
+bool slot_blocks_must_wait(struct slot *slot, const struct task *task, int64_t now)
+{
+    struct executors *executors = slot->executors;
+    if (executors->moved == 0 || executors->moved + task->size <= MOVED_MAX || !is_movable(slot, task)) {
+        return false;
+    }
+    executors_set_deadline(executors, now);
+    return true;
+}
+
 uint32_t slot_blocks_place(struct slot *slot, struct task *task)
 {
     struct batch *batch = task->batch;
     if (slot->heap == NULL || task->size <= SHARE_WHOLE_MAX) {
         return 0;
     }
-    const uint32_t unit = np_heap_unit(slot->heap, task->payload);
-    if (unit != 0 || batch->body != task->payload || batch->count != 1 || task->size > MOVED_MAX) {
-        return unit;
-    }
-    uint8_t *block = take(slot, task->size);
+    uint8_t *block = is_movable(slot, task) ? take(slot, task->size) : NULL;
     if (block == NULL) {
-        return 0;
+        return np_heap_unit(slot->heap, task->payload);
     }
+    slot->executors->moved += task->size;
     task->payload = memcpy(block, task->payload, task->size);
     np_block_free(batch->body);
     batch->body = block;

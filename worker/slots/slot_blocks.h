@@ -1,17 +1,21 @@
 /*
  * Large payloads of one executor in a heap (common/heap.h): that which a `local` program shares with its workers, or
- * the slot's own, into which an input is copied when it is fed. An input is told by its unit there. For results the
- * executor is granted blocks beforehand, as large as its last large result was; a result that is larger, or comes too
- * early, goes through the ring.
+ * the executor's own, into which an input is copied when it is fed. An input is told by its unit there. For results
+ * the executor is granted blocks beforehand, as large as its last large result was; a result that is larger, or comes
+ * too early, goes through the ring.
  */
 #ifndef NP_SLOT_BLOCKS_H
 #define NP_SLOT_BLOCKS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct slot;
 struct task;
+
+/* Enough has been moved in this turn: this input has to wait for the next. */
+bool slot_blocks_must_wait(struct slot *slot, const struct task *task, int64_t now);
 
 /* The unit of the heap where the task's input begins, which is moved there if need be; 0: it goes through the ring.
  */

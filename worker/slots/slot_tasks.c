@@ -77,7 +77,7 @@ static void write_payload(struct slot *slot, struct task *task, size_t padded)
 bool slot_feed(struct slot *slot, struct task *task, int64_t now)
 {
     const struct batch *batch = task->batch;
-    if (slot->write_size > 0) {
+    if (slot->write_size > 0 || slot_blocks_must_wait(slot, task, now)) {
         return false;
     }
     const uint32_t unit = slot_blocks_place(slot, task);
