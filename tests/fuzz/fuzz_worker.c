@@ -14,7 +14,7 @@
 /* The supervisor's turn is run from here, and its struct is its own. */
 #include "worker/supervisor.c" /* NOLINT(bugprone-suspicious-include) */
 
-enum { SLOTS = 2, BODY_SIZE = 70000, MAX_PAYLOAD = 1024 * 1024, RECORDS_PER_TURN = 64 };
+enum { SLOTS = 2, BODY_SIZE = 70000, MAX_PAYLOAD = 1024 * 1024, RECORDS_PER_TURN = 64, FDS = 4 };
 
 /* By index in the registry. */
 enum function { ECHO, FAIL, HANG, CRASH, FUNCTIONS };
@@ -25,6 +25,7 @@ struct puppet {
     struct share *share; /* NULL: none */
     struct ring tasks;
     struct ring results;
+    int heap; /* where large inputs lie, or -1 */
     bool hangs;
 };
 
@@ -48,16 +49,24 @@ static void tell_supervisor(struct stage *stage, uint32_t kind, uint32_t slot, i
     }
 }
 
+static void drop_puppet(struct puppet *puppet)
+{
+    if (puppet->share != NULL) {
+        share_unmap(&puppet->share);
+        (void)close(puppet->heap);
+    }
+}
+
 static void end_puppet(struct stage *stage, uint32_t slot, int wait_status)
 {
-    share_unmap(&stage->puppets[slot].share);
+    drop_puppet(&stage->puppets[slot]);
     tell_supervisor(stage, ZYGOTE_EXITED, slot, wait_status);
 }
 
-static void make_puppet(struct stage *stage, uint32_t slot, const int fds[3])
+static void make_puppet(struct stage *stage, uint32_t slot, const int fds[FDS])
 {
     struct puppet *puppet = &stage->puppets[slot];
-    *puppet = (struct puppet){.share = share_map(fds[0])};
+    *puppet = (struct puppet){.share = share_map(fds[0]), .heap = fds[3]};
     if (puppet->share == NULL) {
         abort();
     }
@@ -74,7 +83,7 @@ static void play_zygote(struct stage *stage)
     struct zygote_request request;
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(3 * sizeof(int))];
+        char bytes[CMSG_SPACE(FDS * sizeof(int))];
     } control;
     struct iovec data = {.iov_base = &request, .iov_len = sizeof request};
     struct msghdr message = {
@@ -82,8 +91,9 @@ static void play_zygote(struct stage *stage)
     while (recvmsg(stage->zygote_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) == (ssize_t)sizeof request) {
         assert(request.slot < SLOTS);
         if (request.kind == ZYGOTE_FORK) {
-            int fds[3];
-            memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fds);
+            const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+            int fds[FDS] = {-1, -1, -1, -1};
+            memcpy(fds, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
             assert(stage->puppets[request.slot].share == NULL);
             make_puppet(stage, request.slot, fds);
         } else if (stage->puppets[request.slot].share != NULL) {
@@ -97,7 +107,7 @@ static void play_zygote(struct stage *stage)
 static bool play_executor(struct stage *stage, uint32_t slot)
 {
     struct puppet *puppet = &stage->puppets[slot];
-    static uint8_t payload[SHARE_RING_SIZE];
+    static uint8_t payload[MAX_PAYLOAD];
     struct task_record record;
     size_t available = puppet->share == NULL || puppet->hangs ? 0 : ring_available(&puppet->tasks);
     if (available < sizeof record) {
@@ -105,10 +115,15 @@ static bool play_executor(struct stage *stage, uint32_t slot)
     }
     struct ring tasks = puppet->tasks;
     ring_read(&tasks, &record, sizeof record);
-    if (available < sizeof record + share_padded(record.size)) {
+    if (record.unit > 0) {
+        const ssize_t size = pread(puppet->heap, payload, record.size, (off_t)(record.unit * NP_HEAP_UNIT));
+        assert(size == (ssize_t)record.size);
+        (void)size;
+    } else if (available < sizeof record + share_padded(record.size)) {
         return false;
+    } else {
+        ring_read(&tasks, payload, share_padded(record.size));
     }
-    ring_read(&tasks, payload, share_padded(record.size));
     puppet->tasks = tasks;
     uint64_t word = atomic_load(&puppet->share->claim);
     assert(record.function < FUNCTIONS);
@@ -237,7 +252,8 @@ static void turn_stage(struct stage *stage)
     (void)reactor_turn(supervisor->reactor, 0);
 }
 
-static void open_stage(struct stage *stage)
+/* Heaps take longer to make than all the rest: only for inputs that can have a use for them. */
+static void open_stage(struct stage *stage, bool has_heaps)
 {
     int ends[2];
     struct supervisor *supervisor = &stage->supervisor;
@@ -260,6 +276,7 @@ static void open_stage(struct stage *stage)
     if (set_up(supervisor, &error) != NETPOOL_OK) {
         abort();
     }
+    supervisor->executors.has_own_heaps = has_heaps;
     supervisor->executors.cancel_grace_ns = 0; /* what is cancelled while it runs is killed in the next turn */
     supervisor->uplink.handler = &handler;
     for (int i = 0; i < 3; i++) {
@@ -279,7 +296,7 @@ static void close_stage(struct stage *stage)
     close(supervisor->zygote.fd);
     close(stage->zygote_fd);
     for (size_t i = 0; i < SLOTS; i++) {
-        share_unmap(&stage->puppets[i].share);
+        drop_puppet(&stage->puppets[i]);
     }
     channel_input_fini(&stage->output);
     np_arena_fini(&stage->arena);
@@ -325,7 +342,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct stage stage;
     const size_t piece = size < 4096 ? 128 : 1500; /* so that what the worker answers falls between */
-    open_stage(&stage);
+    open_stage(&stage, size > SHARE_WHOLE_MAX);
     while (size > 0 && !stage.supervisor.uplink.has_ended) {
         struct uplink *uplink = &stage.supervisor.uplink;
         if (uplink->channel == NULL || uplink->is_dead) { /* the link that ended takes the rest of its piece along */

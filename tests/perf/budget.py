@@ -36,7 +36,7 @@ LIBRARIES = (("libcrypto", "OpenSSL"), ("libssl", "OpenSSL"), ("libprotobuf-c", 
 
 def part_of(file, binary):
     for part in PARTS:
-        if re.search(rf"/{part}/[^/]+\.[ch]$", file):
+        if re.search(rf"/{part}/.+\.[ch]$", file):
             return part
     for library, part in LIBRARIES:
         if library in os.path.basename(binary):
