@@ -24,7 +24,7 @@ static uint8_t *take(struct slot *slot, size_t size)
 /* Is the input all of its batch's body, and does that lie elsewhere? */
 static bool is_movable(const struct slot *slot, const struct task *task)
 {
-    return slot->heap != NULL && task->size > SHARE_WHOLE_MAX && task->size <= MOVED_MAX && task->batch->count == 1 &&
+    return slot->heap != NULL && task->size <= MOVED_MAX && task->batch->count == 1 &&
            task->payload == task->batch->body && np_heap_unit(slot->heap, task->payload) == 0;
 }
 
@@ -41,7 +41,7 @@ bool slot_blocks_must_wait(struct slot *slot, const struct task *task, int64_t n
 uint32_t slot_blocks_place(struct slot *slot, struct task *task)
 {
     struct batch *batch = task->batch;
-    if (slot->heap == NULL || task->size <= SHARE_WHOLE_MAX) {
+    if (slot->heap == NULL) {
         return 0;
     }
     uint8_t *block = is_movable(slot, task) ? take(slot, task->size) : NULL;

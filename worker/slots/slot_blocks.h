@@ -14,10 +14,10 @@
 struct slot;
 struct task;
 
-/* Enough has been moved in this turn: this input has to wait for the next. */
+/* Enough has been moved in this turn: this input of more than SHARE_WHOLE_MAX has to wait for the next. */
 bool slot_blocks_must_wait(struct slot *slot, const struct task *task, int64_t now);
 
-/* The unit of the heap where the task's input begins, which is moved there if need be; 0: it goes through the ring.
+/* The unit of the heap where such an input begins, which is moved there if need be; 0: it goes through the ring.
  */
 uint32_t slot_blocks_place(struct slot *slot, struct task *task);
 

@@ -77,10 +77,11 @@ static void write_payload(struct slot *slot, struct task *task, size_t padded)
 bool slot_feed(struct slot *slot, struct task *task, int64_t now)
 {
     const struct batch *batch = task->batch;
-    if (slot->write_size > 0 || slot_blocks_must_wait(slot, task, now)) {
+    const bool is_large = task->size > SHARE_WHOLE_MAX;
+    if (slot->write_size > 0 || (is_large && slot_blocks_must_wait(slot, task, now))) {
         return false;
     }
-    const uint32_t unit = slot_blocks_place(slot, task);
+    const uint32_t unit = is_large ? slot_blocks_place(slot, task) : 0;
     const size_t padded = unit == 0 ? share_padded(task->size) : 0;
     if (!has_room_for(slot, sizeof(struct task_record) + (padded <= SHARE_WHOLE_MAX ? padded : 0))) {
         return false;
