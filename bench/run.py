@@ -120,7 +120,7 @@ def select_contenders(cases):
 
 
 class Runner:
-    """One whole run. Figures are kept by (measure, contender), one value a round."""
+    """One whole run. Figures are kept by (measure, contender), one value a turn: {(round, turn of it): value}."""
 
     def __init__(self, build, seconds, timeout_s):
         self.build = build
@@ -137,18 +137,24 @@ class Runner:
         self.clusters = {}
 
     def run_round(self, number, pairs):
-        for measure, contender in pairs:
-            key = (measure.name, contender.name)
-            if key in self.failures or key in self.missing or number >= (contender.rounds or number + 1):
-                continue
-            reason = self._missing(contender)
-            if reason:
-                self.missing[key] = reason
-                continue
-            try:
-                self.figures.setdefault(key, {})[number] = self._run(measure, contender)
-            except BenchError as error:
-                self.failures[key] = f"round {number + 1}: {error}"
+        due = [(measure, contender) for measure, contender in pairs if number < (contender.rounds or number + 1)]
+        for turn in range(max((contender.turns for _, contender in due), default=0)):
+            for measure, contender in due:
+                if turn < contender.turns:
+                    self._run_turn((number, turn), measure, contender)
+
+    def _run_turn(self, when, measure, contender):
+        key = (measure.name, contender.name)
+        if key in self.failures or key in self.missing:
+            return
+        reason = self._missing(contender)
+        if reason:
+            self.missing[key] = reason
+            return
+        try:
+            self.figures.setdefault(key, {})[when] = self._run(measure, contender)
+        except BenchError as error:
+            self.failures[key] = f"round {when[0] + 1}: {error}"
 
     def _missing(self, contender):
         """Why it cannot run; None when it can. What needs a Debian package is not built without that package."""
@@ -228,9 +234,9 @@ def collect_measures(runner, pairs):
             row["missing"] = runner.missing[key]
         elif runner.figures.get(key):
             figures = runner.figures[key]
-            row["rounds"] = sorted(figures)
-            row.update(summarize([figures[number]["value"] for number in row["rounds"]]))
-            p99 = [figures[number]["p99"] for number in row["rounds"] if "p99" in figures[number]]
+            row["turns"] = [[number + 1, turn + 1] for number, turn in sorted(figures)]
+            row.update(summarize([figures[when]["value"] for when in sorted(figures)]))
+            p99 = [figure["p99"] for figure in figures.values() if "p99" in figure]
             if p99:
                 row["p99"] = statistics.median(p99)
             ratios = round_ratios(runner, key, (measure.name, measure.baseline))
@@ -243,15 +249,15 @@ def collect_measures(runner, pairs):
 
 
 def round_ratios(runner, key, reference_key):
-    """One against the other, round by round: what the machine did to both in that round cancels out."""
+    """One against the other, turn by turn: what the machine did to both in that turn cancels out."""
     if key in runner.failures or reference_key in runner.failures:
         return []
     mine, reference = runner.figures.get(key, {}), runner.figures.get(reference_key, {})
-    return [mine[number]["value"] / reference[number]["value"] for number in sorted(mine.keys() & reference.keys())]
+    return [mine[when]["value"] / reference[when]["value"] for when in sorted(mine.keys() & reference.keys())]
 
 
 def judge_goal(runner, goal):
-    """The goal with its ratio round by round, or without one when a side has no figure."""
+    """The goal with its ratio turn by turn, or without one when a side has no figure."""
     entry = {"measure": goal.measure, "subject": goal.subject, "comparison": goal.comparison, "factor": goal.factor,
              "reference": goal.reference, "origin": goal.origin}
     key = (goal.measure, goal.subject)
@@ -266,7 +272,7 @@ def judge_goal(runner, goal):
     entry.update(summarize(ratios))
     entry["verdict"] = "met" if meets(goal, entry["median"]) else "missed"
     if meets(goal, entry["min"]) != meets(goal, entry["max"]):
-        entry["verdict"] += " (not in every round)"
+        entry["verdict"] += " (not in every turn)"
     return entry
 
 
@@ -297,18 +303,18 @@ def measure_all(arguments):
     started = time.monotonic()
     runner = Runner(arguments.build.resolve(), seconds,
                     QUICK_PROGRAM_TIMEOUT_S if arguments.quick else PROGRAM_TIMEOUT_S + 10 * seconds)
-    longest_s = 0
+    last_s = 0
     done = 0
     try:
         for number in range(rounds):
             round_started = time.monotonic()
-            if done and arguments.rounds is None and round_started - started + longest_s > budget_s:
+            if done and arguments.rounds is None and round_started - started + last_s > budget_s:
                 print(f"stopped after {done} rounds: another would take longer than {budget_s} s", file=sys.stderr)
                 break
             print(f"round {number + 1} of {rounds} ...", file=sys.stderr, flush=True)
             # Every second round backwards, so that a machine that slows down favours nobody.
             runner.run_round(number, pairs if number % 2 == 0 else pairs[::-1])
-            longest_s = max(longest_s, time.monotonic() - round_started)
+            last_s = time.monotonic() - round_started
             done += 1
         return collect(runner, pairs, done, started)
     finally:
