@@ -237,13 +237,6 @@ static void let_go(struct np_heap *heap)
     }
 }
 
-void np_heap_leave(struct np_heap *heap)
-{
-    if (heap != NULL) {
-        let_go(heap);
-    }
-}
-
 void np_heap_leave_inherited(void)
 {
     for (int i = 0; i < HEAPS_MAX; i++) {
@@ -465,6 +458,17 @@ void np_heap_purge(struct np_heap *heap, enum np_heap_side side)
         at = purge(heap, first, at, end);
     }
     pthread_mutex_unlock(&heap->mutex);
+}
+
+void np_heap_leave(struct np_heap *heap)
+{
+    if (heap == NULL) {
+        return;
+    }
+    if (atomic_load(&heap->held) > 1 && !np_fork_guard_is_child(&heap->guard)) {
+        np_heap_purge(heap, heap->first == TABLE_UNITS ? NP_HEAP_PROGRAM : NP_HEAP_WORKERS);
+    }
+    let_go(heap);
 }
 
 /* The unit behind the last block of our half. */

@@ -36,7 +36,8 @@ struct np_heap *np_heap_new_guarded(void);
 /* The workers' side of the heap behind this descriptor, which stays the caller's. NULL on failure. */
 struct np_heap *np_heap_attach(int fd);
 
-/* This process takes no more blocks. The memory is unmapped when it has none left. NULL is harmless. */
+/* This process takes no more blocks. What is none in our half goes back to the system at once, the rest is unmapped
+ * when the process has no block left. NULL is harmless. */
 void np_heap_leave(struct np_heap *heap);
 
 /* After a fork, in a child that is to be a worker process: unmaps what it has inherited of all heaps. Their

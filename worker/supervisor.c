@@ -430,6 +430,7 @@ void supervisor_destroy(struct supervisor **supervisor_at)
     if (supervisor == NULL) {
         return;
     }
+    zygote_stop(&supervisor->zygote); /* functions that still run have their inputs until they are killed */
     if (supervisor->is_running) {
         uplink_fini(&supervisor->uplink);
         executors_fini(&supervisor->executors);
@@ -443,7 +444,6 @@ void supervisor_destroy(struct supervisor **supervisor_at)
         reactor_destroy(&supervisor->reactor);
     }
     np_heap_leave(supervisor->heap);
-    zygote_stop(&supervisor->zygote);
     for (size_t i = 0; i < supervisor->function_count; i++) {
         free(supervisor->functions[i]);
     }

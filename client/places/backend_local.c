@@ -279,7 +279,6 @@ static void shutdown_local(struct backend *backend)
     }
     worker_process_end(&local->process, END_GRACE_NS, NULL);
     if (local->backend.heap != NULL) { /* results may be held for long, and nobody reviews it any more */
-        np_heap_purge(local->backend.heap, NP_HEAP_PROGRAM);
         np_heap_purge(local->backend.heap, NP_HEAP_WORKERS);
     }
 }

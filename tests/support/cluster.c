@@ -175,6 +175,13 @@ void cluster_remove_worker(struct cluster *cluster, unsigned index)
     cluster->workers[index] = 0;
 }
 
+void cluster_interrupt_worker(struct cluster *cluster, unsigned index)
+{
+    assert_int_equal(kill(cluster->workers[index], SIGTERM), 0);
+    assert_int_not_equal(end(cluster->workers[index], SIGINT), 0);
+    cluster->workers[index] = 0;
+}
+
 void cluster_start(struct cluster *cluster, enum cluster_kind kind, unsigned workers, unsigned slots,
                    const char *module)
 {

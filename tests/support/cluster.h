@@ -47,6 +47,9 @@ unsigned cluster_add_worker_with(struct cluster *cluster, unsigned slots, const 
 /* SIGTERM, and waits for its end. */
 void cluster_remove_worker(struct cluster *cluster, unsigned index);
 
+/* SIGTERM and SIGINT, so that it ends at once, whatever runs, and waits for its end. */
+void cluster_interrupt_worker(struct cluster *cluster, unsigned index);
+
 /* SIGKILL, and reaps it. */
 void cluster_kill_worker(struct cluster *cluster, unsigned index);
 

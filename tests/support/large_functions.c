@@ -7,10 +7,14 @@
  *   crash_after_all  ends its executor likewise
  *   scribble         writes to its input (whose first byte is 0), or beyond the end of its result
  *   write_late       bytes -> the same, and spoils what it returned last time
+ *   write_replaced   bytes -> the first five, and spoils a buffer as large as the input that it replaced last time
+ *   watch_input      PATH, 0, other bytes: appends an 's' to the file, a 'z' whenever one of those is 0; never ends
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "worker/netpool_function.h"
 
@@ -86,8 +90,37 @@ static netpool_status write_late(netpool_call *call, netpool_bytes input)
     return NETPOOL_OK;
 }
 
+/* Asks for a buffer, keeps its address, and then needs a larger one, for a while. */
+static netpool_status write_replaced(netpool_call *call, netpool_bytes input)
+{
+    static uint8_t *replaced;
+    if (replaced != NULL) {
+        memset(replaced, 0xee, 16);
+    }
+    replaced = netpool_return_buffer(call, input.size);
+    (void)netpool_return_buffer(call, 8 * input.size);
+    return netpool_return(call, input.data, 5);
+}
+
+static netpool_status watch_input(netpool_call *call, netpool_bytes input)
+{
+    const char *path = input.data;
+    const size_t begin = strnlen(path, input.size) + 1;
+    const int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0 || write(file, "s", 1) != 1) {
+        return netpool_fail(call, "cannot write to '%s'", path);
+    }
+    for (size_t i = begin;; i = i + KIB < input.size ? i + KIB : begin) {
+        if (((const volatile uint8_t *)input.data)[i] == 0) {
+            (void)!write(file, "z", 1);
+        }
+    }
+}
+
 NETPOOL_MODULE(large_functions, NETPOOL_FUNCTION(plus_one, "one more each"),
                NETPOOL_FUNCTION(again_and_again, "the input, at last"),
                NETPOOL_FUNCTION(small_after_all, "five bytes"), NETPOOL_FUNCTION(fail_after_all, "fails"),
                NETPOOL_FUNCTION(crash_after_all, "crashes"), NETPOOL_FUNCTION(scribble, "writes where it must not"),
-               NETPOOL_FUNCTION(write_late, "the input; spoils its last result"))
+               NETPOOL_FUNCTION(write_late, "the input; spoils its last result"),
+               NETPOOL_FUNCTION(write_replaced, "five bytes; spoils a buffer it has replaced"),
+               NETPOOL_FUNCTION(watch_input, "tells of bytes that become 0"))

@@ -240,8 +240,14 @@ static void a_heap_lasts_as_long_as_its_blocks(void **state)
 {
     (void)state;
     struct np_heap *heap = np_heap_new(1);
+    char *freed = np_heap_take(heap, MIB);
     char *block = np_heap_take(heap, MIB);
+    memset(freed, 1, MIB);
+    memset(block, 1, MIB);
+    assert_true(np_heap_free_block(freed));
     np_heap_leave(heap);
+    assert_false(is_resident(freed)); /* nobody would review it any more */
+    assert_int_equal(block[MIB - 1], 1);
     block[MIB - 1] = 'x';
     assert_true(np_heap_free_block(block));
     assert_false(np_heap_free_block(block)); /* its heap is gone, so it is nobody's */

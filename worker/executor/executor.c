@@ -42,7 +42,7 @@ struct executor {
     struct mappings heap;
     uint64_t room;        /* the grant taken for a result and not used yet; 0: none */
     int room_index;       /* where it was taken from */
-    bool is_room_shown;   /* the function knows where its result is, and might write there later */
+    bool is_room_shown;   /* the function knows where its result is */
     uint8_t *room_bytes;  /* where `result` is in it; NULL: it is not */
     char directory[4096]; /* where every call starts */
     char message[NP_MESSAGE_MAX + 1];
@@ -201,6 +201,16 @@ static bool take_grant(struct executor *executor, size_t size)
     return false;
 }
 
+/* The result's memory is its own again, if it had other. */
+static inline void leave_room(struct executor *executor)
+{
+    if (executor->room_bytes != NULL) {
+        mappings_hand_over(&executor->heap, executor->room_bytes, executor->is_room_shown);
+        executor->result = (struct np_buffer){0};
+        executor->room_bytes = NULL;
+    }
+}
+
 /* For call_run: a large result is put where the program will read it. */
 static void make_room(void *context, struct np_buffer *result, size_t size)
 {
@@ -213,10 +223,7 @@ static void make_room(void *context, struct np_buffer *result, size_t size)
         bytes =
             mappings_write(&executor->heap, share_grant_unit(executor->room), share_grant_size(executor->room), size);
     }
-    if (executor->room_bytes != NULL) {
-        *result = (struct np_buffer){0};
-        executor->room_bytes = NULL;
-    }
+    leave_room(executor);
     if (bytes != NULL) {
         np_buffer_fini(result);
         *result = (struct np_buffer){.memory = bytes, .capacity = share_grant_size(executor->room)};
@@ -275,16 +282,10 @@ static inline void forget(struct np_buffer *buffer, size_t keep)
     }
 }
 
-/* After a call: the buffer has its own memory again, if it had other. */
+/* After a call. */
 static inline void forget_result(struct executor *executor)
 {
-    if (executor->room_bytes != NULL) {
-        if (executor->is_room_shown) {
-            mappings_protect(&executor->heap, executor->room_bytes);
-        }
-        executor->result = (struct np_buffer){0};
-        executor->room_bytes = NULL;
-    }
+    leave_room(executor);
     put_grant_back(executor);
     forget(&executor->result, executor->heap.fd >= 0 ? CALL_LARGE : SHARE_RING_SIZE); /* large ones look for room */
 }

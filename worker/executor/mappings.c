@@ -134,11 +134,14 @@ uint8_t *mappings_write(struct mappings *mappings, uint32_t unit, size_t size, s
     return memory;
 }
 
-void mappings_protect(struct mappings *mappings, const uint8_t *memory)
+void mappings_hand_over(struct mappings *mappings, const uint8_t *memory, bool is_shown)
 {
     struct mapping *mapping = find(mappings, memory);
-    mapping->is_protected = mprotect(mapping->memory, mapping->size, PROT_READ) == 0;
-    mapping->populated = 0;
+    mapping->is_shown = mapping->is_shown || is_shown;
+    if (mapping->is_shown) {
+        mapping->is_protected = mprotect(mapping->memory, mapping->size, PROT_READ) == 0;
+        mapping->populated = 0;
+    }
 }
 
 void mappings_release_all(struct mappings *mappings)

@@ -20,6 +20,7 @@ struct mapping {
                          back */
     bool is_writable;
     bool is_protected; /* but not now */
+    bool is_shown;     /* some function knows where it is, and might write there later */
     bool is_in_use;
     uint64_t used_at;
 };
@@ -39,8 +40,9 @@ const uint8_t *mappings_read(struct mappings *mappings, uint32_t unit, size_t si
 /* All of a block, of which `wanted` bytes are about to be written. */
 uint8_t *mappings_write(struct mappings *mappings, uint32_t unit, size_t size, size_t wanted);
 
-/* What was got for writing is another's now: whoever still writes to it crashes. */
-void mappings_protect(struct mappings *mappings, const uint8_t *memory);
+/* What was got for writing is another's now: if a function was told its address (is_shown), then or earlier, whoever
+ * still writes there crashes. Setting page table entries again costs 180 us a MiB, so the others stay as they are. */
+void mappings_hand_over(struct mappings *mappings, const uint8_t *memory, bool is_shown);
 
 void mappings_release_all(struct mappings *mappings);
 

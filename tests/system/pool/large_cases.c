@@ -1,7 +1,11 @@
 /* Payloads of more than 64 KiB arrive whole, wherever they lie on their way, and functions cannot spoil what is not
  * theirs. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/support/large_payloads.h"
 #include "tests/system/pool/pool_cases.h"
@@ -126,6 +130,73 @@ static void a_result_that_was_given_out_cannot_be_written_to_any_more(void **sta
     netpool_close(&pool);
 }
 
+static void a_buffer_that_was_replaced_cannot_be_written_to_any_more(void **state)
+{
+    if (!((const struct pool_fixture *)*state)->has_processes) {
+        skip();
+    }
+    netpool *pool = pool_of(state);
+    enum { SIZE = 300 * KIB, COUNT = 20 };
+    static uint8_t bytes[SIZE];
+    netpool_future *kept[COUNT];
+    netpool_future *writers[COUNT];
+    netpool_task_options once = {.max_attempts = 1};
+    fill(bytes, SIZE, 1);
+    for (int i = 0; i < COUNT; i++) {
+        kept[i] = submit(pool, "echo", bytes, SIZE); /* may lie where the last writer's buffer was */
+        assert_result(kept[i], bytes, SIZE);
+        assert_int_equal(netpool_submit(pool, "write_replaced", (netpool_bytes){bytes, SIZE}, &once, &writers[i]),
+                         NETPOOL_OK);
+        (void)netpool_wait(writers[i], -1, NULL); /* right, or it has crashed */
+    }
+    for (int i = 0; i < COUNT; i++) {
+        assert_result(kept[i], bytes, SIZE);
+        netpool_future_free(&kept[i]);
+        netpool_future_free(&writers[i]);
+    }
+    netpool_close(&pool);
+}
+
+/* A function that still runs when its worker ends is killed before anything is taken from it. */
+static void an_input_is_whole_until_its_function_is_killed(void **state)
+{
+    struct pool_fixture *fixture = *state;
+    if (!fixture->has_cluster) {
+        skip();
+    }
+    enum { SLOTS = 4, SIZE = 32 * MIB };
+    netpool *pool = pool_of(state);
+    const unsigned worker = cluster_add_worker_with(&fixture->cluster, SLOTS, "ends=soon");
+    const netpool_task_options options = {.labels = "ends=soon", .max_attempts = 1};
+    char path[80];
+    (void)snprintf(path, sizeof path, "%s/watched", fixture->cluster.directory);
+    uint8_t *bytes = malloc(SIZE);
+    fill(bytes, SIZE, 1);
+    for (size_t i = 0; i < SIZE; i++) {
+        bytes[i] |= 1;
+    }
+    memcpy(bytes, path, strlen(path) + 1);
+    netpool_future *futures[SLOTS];
+    for (int i = 0; i < SLOTS; i++) {
+        assert_int_equal(netpool_submit(pool, "watch_input", (netpool_bytes){bytes, SIZE}, &options, &futures[i]),
+                         NETPOOL_OK);
+    }
+    struct stat file = {0};
+    while (stat(path, &file) != 0 || file.st_size < SLOTS) { /* the test runner's time limit is the end of it */
+        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+    }
+    cluster_interrupt_worker(&fixture->cluster, worker);
+    assert_int_equal(stat(path, &file), 0);
+    assert_int_equal(file.st_size, SLOTS);
+    for (int i = 0; i < SLOTS; i++) {
+        assert_int_not_equal(netpool_wait(futures[i], -1, NULL), NETPOOL_OK);
+        netpool_future_free(&futures[i]);
+    }
+    assert_int_equal(unlink(path), 0);
+    free(bytes);
+    netpool_close(&pool);
+}
+
 static void maps_of_large_blocks_are_right(void **state)
 {
     netpool *pool = pool_of(state);
@@ -183,6 +254,8 @@ const struct CMUnitTest large_cases[] = {
     cmocka_unit_test(results_made_in_place_and_changed_minds_arrive),
     cmocka_unit_test(what_a_function_must_not_write_to_ends_it_and_nothing_else),
     cmocka_unit_test(a_result_that_was_given_out_cannot_be_written_to_any_more),
+    cmocka_unit_test(a_buffer_that_was_replaced_cannot_be_written_to_any_more),
+    cmocka_unit_test(an_input_is_whole_until_its_function_is_killed),
     cmocka_unit_test(maps_of_large_blocks_are_right),
     cmocka_unit_test(an_idle_workers_memory_is_the_systems_again),
 };
