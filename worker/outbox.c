@@ -277,7 +277,7 @@ static netpool_status send_packet(struct packet *packet, struct channel *channel
                         CHANNEL_URGENT);
 }
 
-void outbox_send(struct outbox *outbox, struct channel *channel, uint64_t credit_bytes, uint64_t *sent_bytes)
+static void give(struct outbox *outbox, struct channel *channel, uint64_t credit_bytes, uint64_t *sent_bytes)
 {
     NP_LIST_EACH(node, &outbox->packets) {
         struct packet *packet = NP_CONTAINER(node, struct packet, node);
@@ -292,6 +292,16 @@ void outbox_send(struct outbox *outbox, struct channel *channel, uint64_t credit
         np_list_remove(&packet->node);
         packet_release(outbox, packet);
     }
+}
+
+void outbox_send(struct outbox *outbox, struct channel *channel, uint64_t credit_bytes, uint64_t *sent_bytes)
+{
+    size_t before;
+    do { /* as long as the link takes it: when it has taken all, nothing will tell that there is room */
+        before = outbox->rows;
+        give(outbox, channel, credit_bytes, sent_bytes);
+        channel_flush(channel);
+    } while (outbox->rows > 0 && outbox->rows < before && channel_is_open(channel));
 }
 
 void outbox_report(const struct outbox *outbox, struct roll *roll)

@@ -63,7 +63,7 @@ static inline bool outbox_is_empty(const struct outbox *outbox)
     return outbox->rows == 0;
 }
 
-/* Sends what the credit (cumulative bytes) and the channel's backlog allow and adds to *sent_bytes. */
+/* Sends what the credit (cumulative bytes) allows and the link takes, adds to *sent_bytes; flushes the channel. */
 void outbox_send(struct outbox *outbox, struct channel *channel, uint64_t credit_bytes, uint64_t *sent_bytes);
 
 /* Adds every unsent result to the roll. */

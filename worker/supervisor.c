@@ -311,7 +311,6 @@ static void send_results(struct supervisor *supervisor)
     }
     bool was_full = outbox_is_full(&supervisor->outbox);
     outbox_send(&supervisor->outbox, uplink->channel, uplink->credit_bytes, &uplink->sent_bytes);
-    channel_flush(uplink->channel);
     if (was_full && !outbox_is_full(&supervisor->outbox)) {
         executors_resume(&supervisor->executors);
     }

@@ -187,7 +187,6 @@ static void run_supervisor(size_t count)
         while (stage.answered < until || !outbox_is_empty(&stage.outbox)) {
             executors_turn(&stage.executors, 1);
             outbox_send(&stage.outbox, stage.channel, UINT64_MAX, &sent_bytes);
-            channel_flush(stage.channel);
             np_buffer_clear(&stage.wire.forth.bytes);
             play_executor(&stage);
             executors_mark_ready(&stage.executors, &stage.executors.slots[0]);
