@@ -144,7 +144,7 @@ void slot_start(struct slot *slot, int64_t now)
 {
     assert(slot->state == SLOT_EMPTY && np_list_is_empty(&slot->fed) && slot->waiting == NULL);
     slot->executor = ++slot->executors->last_executor;
-    if (slot->executors->has_own_heaps && slot->failed_starts == 0) { /* it may be its descriptor that was lacking */
+    if (slot->executors->has_own_heaps) {
         slot->heap = np_heap_new_guarded();
     }
     struct executor_fds fds = {
